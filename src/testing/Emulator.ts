@@ -36,6 +36,7 @@ import * as HttpServer from "effect/http/HttpServer"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type { Drop } from "./EmulatorExchange.ts"
 import { drained } from "./internal/drained.ts"
 import * as Routes from "./EmulatorRoutes.ts"
@@ -72,9 +73,8 @@ export class Emulator extends Context.Service<Emulator, Service>()("effect-toget
 
 /** Finds a way to break the connection of a request: Node's own request object has one. */
 const destroyer = (source: object): (() => void) | undefined => {
-  if (!("socket" in source)) return undefined
-  const { socket } = source
-  if (typeof socket !== "object" || socket === null || !("destroy" in socket)) return undefined
+  const socket = "socket" in source ? source.socket : undefined
+  if (!Predicate.hasProperty(socket, "destroy")) return undefined
   const { destroy } = socket
   return typeof destroy === "function" ? () => destroy.call(socket) : undefined
 }

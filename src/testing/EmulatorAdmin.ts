@@ -11,7 +11,6 @@ import * as Simulation from "./Simulation.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Limit from "./SimulationLimit.ts"
 import { isScale } from "./SimulationRun.ts"
-import * as Text from "./SimulationText.ts"
 
 const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_, inner: unknown) => typeof inner === "bigint" ? inner.toString() : inner))
@@ -60,8 +59,7 @@ const withBody = (
   answer: (body: Readonly<Record<string, unknown>>) => Exchange.Outcome,
   fields?: ReadonlyArray<string>
 ): Exchange.Outcome =>
-  Effect.flatMap(Exchange.body(exchange.request), (json) => {
-    const body = Text.fields(json?.value)
+  Effect.flatMap(Exchange.fields(exchange.request), (body) => {
     if (body === undefined) return Effect.succeed(Exchange.noJson)
     const unknown = fields === undefined ? undefined : Object.keys(body).find((name) => !fields.includes(name))
     return unknown === undefined

@@ -57,8 +57,7 @@ interface Line {
 }
 
 const readLine = (text: string, number: number, operation: "chat" | "audio"): Line | string => {
-  const json = Exchange.parseJson(text)
-  const row = Text.fields(json?.value)
+  const row = Exchange.fieldsOf(text)
   const customId = row?.["custom_id"]
   if (row === undefined || typeof customId !== "string") {
     return `error reading input file: line ${number} is not a valid row`
@@ -112,9 +111,7 @@ const answerRow = (state: Simulation.State, line: Line, index: number, created: 
     { ...read.call, at: state.now, key: "batch" }
   )
   if (reply._tag !== "Answer") {
-    const error = Text.fields(
-      Text.fields(Exchange.parseJson(reply._tag === "Refusal" ? reply.body : "")?.value)?.["error"]
-    )
+    const error = Text.fields(Exchange.fieldsOf(reply._tag === "Refusal" ? reply.body : "")?.["error"])
     return failed(reply.reason === "context" ? "batch_client_error" : "invalid_model", String(error?.["message"] ?? ""))
   }
   const body = read.call.operation === "chat"
@@ -163,9 +160,8 @@ const plan = (state: Simulation.State, file: StoredFile, operation: "chat" | "au
 
 /** Answers `POST /batches`. */
 export const create: Exchange.Handler = (exchange) =>
-  Effect.flatMap(Exchange.body(exchange.request), (json) => {
+  Effect.flatMap(Exchange.fields(exchange.request), (request) => {
     const { world } = exchange
-    const request = Text.fields(json?.value)
     const endpoint = request?.["endpoint"]
     const inputFileId = request?.["input_file_id"]
     if (typeof endpoint !== "string" || typeof inputFileId !== "string") {

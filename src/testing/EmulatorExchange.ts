@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as ProviderError from "./internal/providerError.ts"
 import * as JsonText from "./internal/jsonText.ts"
 import * as Simulation from "./Simulation.ts"
+import * as Text from "./SimulationText.ts"
 import type { Denial } from "./SimulationReply.ts"
 import type { Run } from "./SimulationRun.ts"
 import type { World } from "./EmulatorWorld.ts"
@@ -97,13 +98,19 @@ export const visit = (
     ({ next, reply }) => reply === undefined ? answer(next) : refusal(run, reply, next.now)
   )
 
-/** Parses JSON, or gives nothing for text that is not JSON or is deeper than 500 levels. */
-export const parseJson = (text: string): { readonly value: unknown } | undefined =>
-  Option.getOrUndefined(Option.map(JsonText.read(text), (value) => ({ value })))
+const textOf = (request: HttpServerRequest) => Effect.mapError(request.text, () => Drop.reset)
 
-/** Reads the JSON body of a request, or gives nothing if it is not JSON. */
-export const body = (request: HttpServerRequest): Effect.Effect<{ readonly value: unknown } | undefined, Drop> =>
-  Effect.map(Effect.mapError(request.text, () => Drop.reset), parseJson)
+/** Reads the JSON body of a request, or gives nothing if it is not JSON or is deeper than 500 levels. */
+export const body = (request: HttpServerRequest): Effect.Effect<Option.Option<unknown>, Drop> =>
+  Effect.map(textOf(request), JsonText.read)
+
+/** Reads a text as the JSON of an object, or gives nothing where it is none. */
+export const fieldsOf = (text: string): Text.Fields | undefined =>
+  Text.fields(Option.getOrUndefined(JsonText.read(text)))
+
+/** Reads the JSON body of a request as an object, or gives nothing where it is none. */
+export const fields = (request: HttpServerRequest): Effect.Effect<Text.Fields | undefined, Drop> =>
+  Effect.map(textOf(request), fieldsOf)
 
 /** Answers a request whose body is not JSON. */
 export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { MultipartError } from "effect/http/Multipart"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Exchange from "./EmulatorExchange.ts"
 import { eventText } from "./internal/replyBody.ts"
@@ -154,7 +155,7 @@ const serving =
   (operation: string, answer: (admitted: Admitted, body: Request.Body) => Exchange.Outcome): Exchange.Handler =>
   (exchange) =>
     Effect.flatMap(Exchange.body(exchange.request), (json) => {
-      const read = json === undefined ? notJson : Request.read(operation, json.value)
+      const read = Option.match(json, { onNone: () => notJson, onSome: (body) => Request.read(operation, body) })
       return Request.isInvalid(read)
         ? invalid(exchange, operation, read)
         : arrive(exchange, read, (admitted) => answer(admitted, read.body))

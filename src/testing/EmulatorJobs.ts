@@ -15,7 +15,6 @@ import type { Config } from "./SimulationConfig.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Job from "./SimulationJob.ts"
 import * as Reply from "./SimulationReply.ts"
-import * as Text from "./SimulationText.ts"
 
 /** Reads the wall clock at a time of a job. */
 const wall = (job: StoredJob, at: number): string => Exchange.iso(job.epoch + at - job.createdAt)
@@ -176,9 +175,8 @@ const suspended = (): HttpServerResponse.HttpServerResponse =>
 
 /** Answers the creation of a job. */
 export const create = (kind: StoredJob["kind"]): Exchange.Handler => (exchange) =>
-  Effect.flatMap(Exchange.body(exchange.request), (json) => {
+  Effect.flatMap(Exchange.fields(exchange.request), (request) => {
     const { world, org } = exchange
-    const request = Text.fields(json?.value)
     const { describe, phases, prefix, price: pricing, required } = kinds[kind]
     const absent = required.find((field) => request?.[field] === undefined)
     if (request === undefined || absent !== undefined) {
@@ -316,8 +314,7 @@ export const download: Exchange.Handler = (exchange) =>
 
 /** Answers `POST /fine-tunes/estimate-price`. */
 export const estimatePrice: Exchange.Handler = (exchange) =>
-  Effect.map(Exchange.body(exchange.request), (json) => {
-    const request = Text.fields(json?.value)
+  Effect.map(Exchange.fields(exchange.request), (request) => {
     if (request?.["training_file"] === undefined) {
       return refusal("fine-tune", "Invalid request: training_file is required")
     }

@@ -3,6 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Formatter from "effect/Formatter"
+import * as Predicate from "effect/Predicate"
 import type { Cell, Matrix } from "./FaultMatrix.ts"
 import type { Verdict } from "./FaultMatrixJudge.ts"
 import * as Faults from "./Faults.ts"
@@ -11,8 +12,8 @@ import * as Wiretap from "./Wiretap.ts"
 
 /** Names a typed error: its tag, where it has one, and its message. */
 export const nameError = (error: unknown): string => {
-  if (typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string") {
-    return "message" in error && typeof error.message === "string" && error.message !== ""
+  if (Predicate.hasProperty(error, "_tag") && typeof error._tag === "string") {
+    return Predicate.hasProperty(error, "message") && typeof error.message === "string" && error.message !== ""
       ? `${error._tag}: ${error.message}`
       : error._tag
   }

@@ -10,6 +10,7 @@ import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
 import * as JsonText from "./internal/jsonText.ts"
@@ -102,8 +103,7 @@ export const operationOf = (method: string, path: string, body: unknown): string
   return streams ? `${operation}Stream` : operation
 }
 
-const field = (body: unknown, name: string): unknown =>
-  typeof body === "object" && body !== null && name in body ? Reflect.get(body, name) : undefined
+const field = (body: unknown, name: string): unknown => Predicate.hasProperty(body, name) ? body[name] : undefined
 
 const parse = (text: string): unknown => text === "" ? undefined : Option.getOrElse(JsonText.read(text), () => text)
 
@@ -241,8 +241,7 @@ export const includes = (actual: unknown, pattern: unknown): boolean => {
     return Array.isArray(actual) && actual.length === pattern.length &&
       pattern.every((item, index) => includes(actual[index], item))
   }
-  if (typeof pattern !== "object" || pattern === null) return false
-  if (typeof actual !== "object" || actual === null || Array.isArray(actual)) return false
+  if (!Predicate.isObject(pattern) || !Predicate.isObject(actual)) return false
   return Object.entries(pattern).every(([name, value]) => value === undefined || includes(field(actual, name), value))
 }
 

@@ -4,6 +4,7 @@
  * The first token of a text is the prompt's hash in base 36, so that a test can
  * tell whether an answer belongs to its question. The rest are words.
  */
+import * as Predicate from "effect/Predicate"
 import * as Random from "./SimulationRandom.ts"
 
 const words = (
@@ -38,12 +39,11 @@ export const vector = (text: string, length: number): ReadonlyArray<number> => {
   return raw.map((x) => Math.round(x / norm * 1e6) / 1e6)
 }
 
-type Fields = Readonly<Record<string, unknown>>
+/** Holds the fields of an object. */
+export type Fields = Readonly<Record<string, unknown>>
 
 /** Reads a value as an object, or nothing where it is none. */
-export const fields = (value: unknown): Fields | undefined =>
-  // an object may be read by any key; what it holds is checked where it is used
-  typeof value === "object" && value !== null && !Array.isArray(value) ? value as Fields : undefined
+export const fields = (value: unknown): Fields | undefined => Predicate.isReadonlyObject(value) ? value : undefined
 
 /** Bounds the depth to which an instance follows its schema: schemas may refer to themselves. */
 const deepest = 16

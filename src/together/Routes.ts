@@ -157,74 +157,66 @@ const textsEstimate = (texts: ReadonlyArray<unknown>): TokenEstimate => ({
   inputTokens: texts.reduce<number>((sum, text) => sum + textTokens(text), 0)
 })
 
-const modelOf = (request: { readonly model: string }): string => request.model
+/** Holds what most operations that answer a prompt have in common. */
+const answering = {
+  method: "POST",
+  idempotent: true,
+  model: (request: { readonly model: string }): string => request.model,
+  money: byTokens
+} as const
 
 /** Defines `chat`. */
 export const chat: Route<Chat.ChatRequest, Chat.ChatResponse> = {
+  ...answering,
   operation: "chat",
-  method: "POST",
   path: "/chat/completions",
   request: Chat.ChatRequest,
   response: Chat.ChatResponse,
   recognize: { request: isPlainRequest, response: isPlainResponse },
-  idempotent: true,
-  model: modelOf,
-  estimate: chatEstimate,
-  money: byTokens
+  estimate: chatEstimate
 }
 
 /** Defines `completions`. */
 export const completions: Route<Completions.CompletionRequest, Completions.CompletionResponse> = {
+  ...answering,
   operation: "completions",
-  method: "POST",
   path: "/completions",
   request: Completions.CompletionRequest,
   response: Completions.CompletionResponse,
-  idempotent: true,
-  model: modelOf,
-  estimate: completionEstimate,
-  money: byTokens
+  estimate: completionEstimate
 }
 
 /** Defines `embeddings`. */
 export const embeddings: Route<Embeddings.EmbeddingsRequest, Embeddings.EmbeddingsResponse> = {
+  ...answering,
   operation: "embeddings",
-  method: "POST",
   path: "/embeddings",
   request: Embeddings.EmbeddingsRequest,
   response: Embeddings.EmbeddingsResponse,
-  idempotent: true,
-  model: modelOf,
-  estimate: (request) => textsEstimate(typeof request.input === "string" ? [request.input] : request.input),
-  money: byTokens
+  estimate: (request) => textsEstimate(typeof request.input === "string" ? [request.input] : request.input)
 }
 
 /** Defines `rerank`. */
 export const rerank: Route<Rerank.RerankRequest, Rerank.RerankResponse> = {
+  ...answering,
   operation: "rerank",
-  method: "POST",
   path: "/rerank",
   request: Rerank.RerankRequest,
   response: Rerank.RerankResponse,
-  idempotent: true,
-  model: modelOf,
   estimate: ({ documents, query }) => {
     // the query is read anew with each document
     const each = textTokens(query) + defaults.tokensPerDocument
     return { ...nothing, inputTokens: textsEstimate(documents).inputTokens + documents.length * each }
-  },
-  money: byTokens
+  }
 }
 
 /** Defines `images`. */
 export const images: Route<Images.ImagesRequest, Images.ImagesResponse> = {
+  ...answering,
   operation: "images",
-  method: "POST",
   path: "/images/generations",
   request: Images.ImagesRequest,
   response: Images.ImagesResponse,
-  idempotent: true,
-  model: modelOf,
   estimate: (request) => textsEstimate([request.prompt]),
   money: {
     before: (price, request) => Price.toEstimate(imageCost(price, request)),
@@ -240,13 +232,12 @@ interface Speech extends Schema.Schema.Type<typeof Speech> {}
 
 /** Defines what is known of speech, which has no method: it is called by path, and billed by its characters. */
 export const speech: Route<Speech, unknown> = {
+  ...answering,
   operation: "speech",
-  method: "POST",
   path: "/audio/speech",
   request: Speech,
   response: Schema.Unknown,
   idempotent: false,
-  model: modelOf,
   estimate: () => nothing,
   money: {
     before: (price, request) => Price.toEstimate(speechCost(price, request)),

@@ -4,6 +4,7 @@
 import * as Bytes from "effect/Bytes"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as ErrorBody from "../../together/error/ErrorBody.ts"
 import { errorFromResponse } from "../../together/error/ForeignResponse.ts"
 import type { RecordedRequest } from "../Recorder.ts"
@@ -55,7 +56,7 @@ const plainParameter = /^(?:after|before|limit|order|page|page_token|purpose|sor
 
 const canonical = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(canonical)
-  if (typeof value !== "object" || value === null) return value
+  if (!Predicate.isObject(value)) return value
   return Object.fromEntries(
     Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1).map(([name, field]) => [name, canonical(field)])
   )
@@ -64,7 +65,7 @@ const canonical = (value: unknown): unknown => {
 /** Replaces the parts of a list or an object; the parts of a list have no name. */
 const overParts = (value: unknown, change: (part: unknown, name: string | undefined) => unknown): unknown => {
   if (Array.isArray(value)) return value.map((item) => change(item, undefined))
-  if (typeof value !== "object" || value === null) return value
+  if (!Predicate.isObject(value)) return value
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, change(field, name)]))
 }
 
@@ -95,7 +96,7 @@ const secretsOf = (sent: Sent.Sent): Set<string> => {
       if (!isSecret(names.at(-1) ?? "") && !names.some(SecretText.isSecretOwner)) return
       for (const secret of [value, withoutScheme(value)]) collect(secret, names)
     } else if (Array.isArray(value)) value.forEach((item) => visit(item, isSecret, path, names))
-    else if (typeof value === "object" && value !== null && !schemaPaths.includes(path)) {
+    else if (Predicate.isObject(value) && !schemaPaths.includes(path)) {
       for (const [name, field] of Object.entries(value)) visit(field, isSecret, below(path, name), [...names, name])
     }
   }
@@ -161,8 +162,7 @@ const withoutPrompts = (value: unknown, path = ""): unknown => {
       ? value
       : `[${value.length} characters]`
   }
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value)
-  if (isObject && ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
+  if (Predicate.isObject(value) && ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
   return overParts(
     value,
     (part, name) => withoutPrompts(part, name === undefined ? path : below(path, name))

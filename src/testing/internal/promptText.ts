@@ -7,6 +7,7 @@
  * stays.
  */
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import { promptsOf } from "../../together/redact/Redact.ts"
 import * as JsonText from "./jsonText.ts"
 
@@ -91,7 +92,7 @@ export const of = (body: unknown, model: string): Prompts => ({
     )
   ),
   all: textsOf(body).join("\n"),
-  echo: typeof body === "object" && body !== null && "echo" in body && body.echo === true,
+  echo: Predicate.hasProperty(body, "echo") && body.echo === true,
   words: new Set([model])
 })
 
