@@ -28,6 +28,7 @@ import * as GuardedCalls from "./GuardedCalls.ts"
 import * as JsonEventDecoder from "./stream/JsonEventDecoder.ts"
 import * as ModelFallback from "./ModelFallback.ts"
 import type * as Pipeline from "./Pipeline.ts"
+import type * as PreparedCall from "./PreparedCall.ts"
 import * as Pricing from "./Pricing.ts"
 import type { Secrets } from "./redact/Redact.ts"
 import * as RequestCheck from "./RequestCheck.ts"
@@ -36,7 +37,7 @@ import * as Subject from "./error/Subject.ts"
 import type { Exchange, Opened as Answer, Transport } from "./transport/Transport.ts"
 
 /** Holds what the calls of one client share. */
-export interface Shared extends GuardedCalls.Shared {
+export interface Shared extends PreparedCall.Shared {
   readonly transport: Transport
 }
 
@@ -90,7 +91,7 @@ const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpM
 /** A request as it is sent, and what it is about. */
 interface Requested {
   readonly exchange: Exchange
-  readonly subject: GuardedCalls.Subject
+  readonly subject: PreparedCall.Subject
 }
 
 /** Makes what checks a request and writes what it sends, before anything is waited or paid for. */
