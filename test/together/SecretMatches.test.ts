@@ -93,12 +93,22 @@ describe("SecretMatches", () => {
     for (const step of [1, 12]) {
       const { stretches } = SecretMatches.cut([text])
       let asked = 0
-      const counted = { size: stretches.size, has: (stretch: string) => (asked++, stretches.has(stretch)) }
+      const counted = { isEmpty: stretches.isEmpty, has: (stretch: string) => (asked++, stretches.has(stretch)) }
       const notes = new SecretMatches.Notes({ stretches: counted, step })
       notes.add(secret)
       notes.quotesIn(text)
       expect(asked / length).toBeLessThan(step === 1 && most < 1 ? 1.5 : most)
     }
+  })
+
+  it("looks a word up the same whether it is among the first or not", () => {
+    const { stretches } = SecretMatches.cut(["abcdefghijklmnopqrstuvwxyz", "short", "ABCDEFGHIJKLMNOP"])
+    const words = ["abcdefghijkl", "abcdefghijklm", "short", "efghijklmnop", "EFGHIJKLMNOP", "EFGHIJKLMNOPa", secret]
+    const looked = () => words.map((word) => [word, stretches.has(word), stretches.has(secret.slice(1, 25))])
+    const first = looked()
+    expect(first.map(([, is]) => is)).toEqual([true, false, false, true, true, false, false])
+    for (let times = 0; times < 20; times++) expect(looked()).toEqual(first)
+    expect([SecretMatches.cut(["short", ""]).stretches.isEmpty, stretches.isEmpty]).toEqual([true, false])
   })
 
   it("goes once through what a secret repeats", () => {
@@ -107,7 +117,7 @@ describe("SecretMatches", () => {
     const { step, stretches } = SecretMatches.cut([repeated.slice(-24)])
     const asked = (times: number): number => {
       let count = 0
-      const counted = { size: stretches.size, has: (stretch: string) => (count++, stretches.has(stretch)) }
+      const counted = { isEmpty: stretches.isEmpty, has: (stretch: string) => (count++, stretches.has(stretch)) }
       new SecretMatches.Notes({ stretches: counted, step }).add(repeated.repeat(times))
       return count
     }

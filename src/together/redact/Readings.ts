@@ -96,6 +96,7 @@ const deepestEscape = 3
 
 /** Undoes one level of a writing. */
 const undone = (reading: Reading, { pattern, read }: Writing): Reading => {
+  if (reading.text.search(pattern) < 0) return reading
   const froms: Array<number> = []
   const tos: Array<number> = []
   let text = ""
@@ -137,7 +138,7 @@ const folded = (reading: Reading): Reading => {
   const text = reading.text.toLowerCase()
   // the lower case of few letters is longer
   const lower = text.length === reading.text.length ? { ...reading, text } : undone(reading, upperCase)
-  return lower.text.search(space.pattern) < 0 ? lower : undone(lower, space)
+  return undone(lower, space)
 }
 
 /** Folds a text as readings are. */

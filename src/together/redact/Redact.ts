@@ -156,7 +156,7 @@ export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secret
     texts.flatMap((text) => Readings.of(text.slice(0, maxReadLength)).map((reading) => reading.text))
   )
   const prompts: Array<string> = []
-  if (cut.stretches.size === 0) return { ...secrets, prompts }
+  if (cut.stretches.isEmpty) return { ...secrets, prompts }
   for (const prompt of folded(secrets.prompts)) if (SecretMatches.mayQuote(cut, prompt)) prompts.push(prompt)
   return { ...secrets, prompts }
 }

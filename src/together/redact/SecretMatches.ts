@@ -6,9 +6,10 @@
  * | `giveaway` characters | always |
  * | `shortest` or more | between two ends, one on each side: an end of the secret, or an ellipsis |
  *
- * The texts are cut into all their stretches of these two lengths, once. Each secret is gone through once, and it is noted
- * which of them it holds. A stretch is noted by its characters, not by its places, so what repeats itself is one stretch, and
- * nothing is compared character by character: the work is linear in the length of texts and secrets.
+ * The first words of secrets are looked for in the texts as they stand. Where there are more, the texts are cut into all their
+ * stretches of these two lengths, once: most texts quote nothing, and most secrets are short. Each secret is gone through once,
+ * and it is noted which stretches it holds. A stretch is noted by its characters, not by its places, so what repeats itself is
+ * one stretch, and nothing is compared character by character: the work is linear in the length of texts and secrets.
  */
 
 /** Shorter pieces of a text are words: they give nothing away. */
@@ -22,25 +23,55 @@ const ellipsisBefore = /(?:\.\.|…)\W{0,2}$/
 const ellipsisAfter = /^\W{0,2}(?:\.\.|…)/
 const betweenEllipses = /(?:\.\.|…)[^]{12,27}?(?:\.\.|…)/
 
+/** So many are looked up before cutting texts into all their stretches is worth its price. */
+const enough = 32
+
+/** The stretches of texts, of both lengths. */
+class Stretches {
+  readonly #texts: ReadonlyArray<string>
+  #asked = 0
+  #all: ReadonlySet<string> | undefined
+
+  constructor(texts: ReadonlyArray<string>) {
+    this.#texts = texts
+  }
+
+  /** True where all texts are shorter. */
+  get isEmpty(): boolean {
+    return this.#texts.every((text) => text.length < shortest)
+  }
+
+  has(piece: string): boolean {
+    if (piece.length !== shortest && piece.length !== giveaway) return false
+    if (this.#all === undefined && this.#asked++ < enough) return this.#texts.some((text) => text.includes(piece))
+    return (this.#all ??= this.#cut()).has(piece)
+  }
+
+  #cut(): ReadonlySet<string> {
+    const all = new Set<string>()
+    for (const text of this.#texts) {
+      for (const length of lengths) {
+        for (let at = 0; at + length <= text.length; at++) all.add(text.slice(at, at + length))
+      }
+    }
+    return all
+  }
+}
+
 /** Texts to look through. */
 export interface Texts {
   /** All their stretches of both lengths. */
-  readonly stretches: Pick<ReadonlySet<string>, "has" | "size">
+  readonly stretches: Pick<Stretches, "has" | "isEmpty">
   /** How far apart the words of a secret may be that are looked for: one of them is in whatever gives it away. */
   readonly step: number
 }
 
-/** Cuts texts into their stretches. */
-export const cut = (texts: ReadonlyArray<string>): Texts => {
-  const stretches = new Set<string>()
-  for (const text of texts) {
-    for (const length of lengths) {
-      for (let at = 0; at + length <= text.length; at++) stretches.add(text.slice(at, at + length))
-    }
-  }
+/** Takes texts to look through. */
+export const cut = (texts: ReadonlyArray<string>): Texts => ({
+  stretches: new Stretches(texts),
   // there, words of a secret may stand that are nowhere near an end of it
-  return { stretches, step: texts.some((text) => betweenEllipses.test(text)) ? 1 : shortest }
-}
+  step: texts.some((text) => betweenEllipses.test(text)) ? 1 : shortest
+})
 
 /** Counts words from one to the next; the last is at the end of the text. */
 const nextWord = (at: number, step: number, last: number): number => at < last ? Math.min(at + step, last) : Infinity
