@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { spawnSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import * as Kill from "../../bench/job/Kill.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
@@ -74,15 +74,20 @@ describe.concurrent("the process in trouble", () => {
     const input = shell.write("in.jsonl", Shell.prompts(3))
     const onto = (args: ReadonlyArray<string>) => {
       const [file, ...rest] = ["sh", "-c", "exec \"$0\" \"$@\" > /dev/full", process.execPath, command, ...args]
-      return spawnSync(file!, rest, { encoding: "utf8", cwd: shell.directory }) // one is there
+      return new Promise<{ readonly code: unknown; readonly stderr: string }>((resolve) =>
+        execFile(file!, rest, { cwd: shell.directory }, (error, _, stderr) => resolve({ code: error?.code, stderr })) // one is there
+      )
     }
     const full =
       "error the disk is full: standard output cannot grow. What a run has answered is safe in its journal; " +
       "run the same command again.\n"
-    expect(onto(["run", input, "--emulator", "-o", "-", "--quiet"])).toMatchObject({ status: 1, stderr: full })
-    expect(onto(["plan", input])).toMatchObject({ status: 1, stderr: full })
-    const version = onto(["--version"])
-    expect([version.status, version.stderr.split("\n").length]).toEqual([1, 2])
+    const [run, plan, version] = await Promise.all([
+      onto(["run", input, "--emulator", "-o", "-", "--quiet"]),
+      onto(["plan", input]),
+      onto(["--version"])
+    ])
+    expect([run, plan]).toEqual([{ code: 1, stderr: full }, { code: 1, stderr: full }])
+    expect([version.code, version.stderr.split("\n").length]).toEqual([1, 2])
     expect(version.stderr).toMatch(/^error cannot write to standard output \(ENOSPC/)
   }, 60_000)
 
