@@ -20,6 +20,7 @@ import { parseSync } from "oxc-parser"
 import { root, run, work } from "./shell.ts"
 
 const folder = join(work, "examples")
+const sources = new URL("sources.ts", import.meta.url).href
 
 /** Is one fenced block. */
 interface Example {
@@ -166,9 +167,10 @@ const tsconfig = JSON.stringify({
 const vitestConfig = `import { defineConfig } from "vitest/config"
 import base from "../../vitest.config.ts"
 
+const { execArgv, experimental } = base.test ?? {}
+
 export default defineConfig({
-  resolve: { ...base.resolve },
-  test: { root: import.meta.dirname, include: ["test/**/*.test.ts"], testTimeout: 20_000 }
+  test: { root: import.meta.dirname, include: ["test/**/*.test.ts"], testTimeout: 20_000, execArgv, experimental }
 })
 `
 
@@ -216,7 +218,7 @@ export const examplesAll = async (): Promise<number> => {
     } to type-check only\n`
   )
   const checked = await run("tsc", ["--noEmit", "-p", join(folder, "tsconfig.json")])
-  const ran = await run("node", [join(root, ".ci", "runExamples.ts"), folder])
+  const ran = await run("node", ["--import", sources, join(root, ".ci", "runExamples.ts"), folder])
   const tested = count("test") === 0
     ? { code: 0 }
     : await run("vitest", ["run", "--config", join(folder, "vitest.config.ts")])

@@ -1,9 +1,8 @@
 /**
  * Runs extracted examples, one after the other in one process, and checks what they promise.
  *
- * The package's own names resolve to its sources. An example that takes key and
- * address from the environment talks to the package's own emulator, over real
- * HTTP. Output is held back and shown only for an example that fails.
+ * An example that takes key and address from the environment talks to the package's own emulator, over real HTTP. Output
+ * is held back and shown only for an example that fails.
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import * as Effect from "effect/Effect"
@@ -11,7 +10,6 @@ import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import { createServer } from "node:http"
-import { registerHooks } from "node:module"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -21,30 +19,6 @@ import { root } from "./shell.ts"
 
 const folder = process.argv[2] ?? join(root, ".gate", "examples")
 const limitMillis = 20_000
-
-interface Target {
-  /** Absent where a path is one of types alone. */
-  readonly default?: string
-}
-
-/** Maps each name that the package exports to its source. */
-const sources = new Map<string, string>()
-const described: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
-const { exports, name } = described as { name: string; exports: Record<string, string | Target | null> } // our own
-for (const [path, target] of Object.entries(exports)) {
-  if (target === null || typeof target === "string" || target.default === undefined) continue
-  const source = target.default.replace("./dist/", "src/").replace(/\.js$/, ".ts")
-  sources.set(name + path.slice(1), pathToFileURL(join(root, source)).href)
-}
-
-registerHooks({
-  resolve: (specifier, context, nextResolve) => {
-    const url = sources.get(specifier)
-    return url === undefined
-      ? nextResolve(specifier, context)
-      : { url, format: "module-typescript", shortCircuit: true }
-  }
-})
 
 const show = (u: unknown): string =>
   inspect(u, { depth: Infinity, breakLength: Infinity, maxArrayLength: Infinity, sorted: true })

@@ -674,9 +674,9 @@ describe("BatchJob", () => {
     it.effect("leaves the rows open, to calls too, where an upload or a creation was refused", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const many = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3 }
-        for (const  of of["/files/upload", "POST https://api.together.ai/v1/batches"]) {
+        for (const refused of ["/files/upload", "POST https://api.together.ai/v1/batches"]) {
           const disk = yield* setup(prompts(6))
-          const { stop } = yield* run(disk, world({}, answering(() => 403, of)), many)
+          const { stop } = yield* run(disk, world({}, answering(() => 403, refused)), many)
           expect(stop?._tag).toBe("Refused")
           expect((yield* byCalls(disk)).report.ok).toBe(6)
           const provider = world()
