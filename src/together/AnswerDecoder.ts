@@ -6,6 +6,7 @@
  * ends early means a connection that was cut without the transport noticing: of a compressed body, or one of unknown
  * length.
  */
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { TokenEstimate } from "../domain/Call.ts"
@@ -57,17 +58,18 @@ const isUnmeasured = (headers: Answered["headers"]): boolean =>
   headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
 
 /**
- * Says of an answer that may be anything but JSON that it is a web page, if it is one: no endpoint answers with one, but a
- * proxy, a portal or the edge does, and saved as a file it would pass for what was asked for.
+ * Refuses a web page as an answer that may be anything but JSON. No endpoint answers with one, but a proxy, a portal or the
+ * edge does, and saved as a file it would pass for what was asked for.
  */
-export const page = (exchange: Exchange, head: Subject.Head): DecodeError | undefined =>
+export const refusePage = (exchange: Exchange, head: Subject.Head): Effect.Effect<void, DecodeError> =>
   /^\s*text\/html\b/i.test(head.headers["content-type"] ?? "")
-    ? new DecodeError({
-      ...Subject.ofAnswer(exchange, head),
-      message:
-        `The answer to ${exchange.operation} (${head.status}) is a web page. Check the base URL, and what stands between it and you.`
-    })
-    : undefined
+    ? Effect.fail(
+      new DecodeError({
+        ...Subject.ofAnswer(exchange, head),
+        message: `The answer to ${exchange.operation} (${head.status}) is a web page. Check the base URL.`
+      })
+    )
+    : Effect.void
 
 /** Reads an answer, or says why it cannot be read. */
 export const read = <A>(

@@ -179,6 +179,16 @@ const opening = <Chunk>(
   decoder: () => EventDecoder.EventDecoder<Chunk>
 ) => begun(transport, exchange, (answer) => EventStream.open(answer, decoder(), exchange, transport))
 
+/** Makes the stream of a request that can be sent. */
+const streaming = <A>(
+  request: () => Result.Result<Requested, InvalidRequestError>,
+  run: (requested: Requested) => Stream.Stream<A, TogetherError>
+): Stream.Stream<A, TogetherError> =>
+  Stream.suspend(() => {
+    const asked = request()
+    return Result.isFailure(asked) ? Stream.fail(asked.failure) : run(asked.success)
+  })
+
 /** Makes the calls of one client. */
 export const make = (shared: Shared): Client => {
   const { transport } = shared
@@ -226,10 +236,7 @@ export const make = (shared: Shared): Client => {
       (request) => ({ ...request, stream: true, stream_options: streamOptions(request) })
     )
     const once = (request: Req, options: CallOptions | undefined) =>
-      Stream.suspend(() => {
-        const asked = requested(request)
-        if (Result.isFailure(asked)) return Stream.fail(asked.failure)
-        const { exchange, subject } = asked.success
+      streaming(() => requested(request), ({ exchange, subject }) => {
         const choices = choicesOf(request)
         return streamed(subject, options, opening(transport, exchange, () => EventDecoder.make(shape, { choices })))
       })
@@ -252,31 +259,23 @@ export const make = (shared: Shared): Client => {
       request,
       options,
       (exchange) => (observed) =>
-        Effect.flatMap(exchanged(transport, { ...exchange, file }, observed), (answer) => {
-          const page = AnswerDecoder.page(exchange, answer)
-          return page === undefined ? Effect.succeed(answer) : Effect.fail(page)
-        })
+        Effect.tap(
+          exchanged(transport, { ...exchange, file }, observed),
+          (answer) => AnswerDecoder.refusePage(exchange, answer)
+        )
     )
 
   const pieces: Client["pieces"] = (request, options) =>
-    Stream.suspend(() => {
-      const asked = requestedByPath(shared, request)
-      if (Result.isFailure(asked)) return Stream.fail(asked.failure)
-      const { subject } = asked.success
-      const exchange: Exchange = { ...asked.success.exchange, file: "bytes" }
-      const begin = (answer: Answer) => {
-        const page = AnswerDecoder.page(exchange, answer)
-        return page === undefined ? FileStream.open(answer, exchange, transport) : Effect.fail(page)
-      }
-      return streamed(subject, options, begun(transport, exchange, begin))
+    streaming(() => requestedByPath(shared, request), (asked) => {
+      const exchange: Exchange = { ...asked.exchange, file: "bytes" }
+      const begin = (answer: Answer) =>
+        Effect.andThen(AnswerDecoder.refusePage(exchange, answer), FileStream.open(answer, exchange, transport))
+      return streamed(asked.subject, options, begun(transport, exchange, begin))
     })
 
   const events: Client["events"] = (request, options) => {
     const decode = Schema.decodeUnknownResult(request.response)
-    return Stream.suspend(() => {
-      const asked = requestedByPath(shared, request)
-      if (Result.isFailure(asked)) return Stream.fail(asked.failure)
-      const { exchange, subject } = asked.success
+    return streaming(() => requestedByPath(shared, request), ({ exchange, subject }) => {
       const open = opening(transport, exchange, JsonEventDecoder.make)
       let last: Pipeline.Observed | undefined
       const guarded = streamed(subject, options, (observed) => {

@@ -59,7 +59,7 @@ const priced = <Req>(
 })
 
 /** Says what a call of a route may take. */
-export const ofRoute = <Req>(route: Routes.Route<Req, unknown>, request: Req, prices: Price.Lookup): Known => {
+export const ofRoute = <Req>(route: Routes.Priced<Req>, request: Req, prices: Price.Lookup): Known => {
   const model = route.model(request)
   return {
     model,
@@ -86,18 +86,22 @@ const withoutNulls = (body: unknown): unknown =>
     ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
     : body
 
-const readerOf = <Req>(route: Routes.Route<Req, unknown>): Reader => {
+const readerOf = <Req>(route: Routes.Priced<Req>): Reader => {
   const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
   return (body, prices) => Result.map(check(withoutNulls(body)), (request) => ofRoute(route, request, prices))
 }
 
-const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
-  [Routes.chat.path, readerOf(Routes.chat)],
-  [Routes.completions.path, readerOf(Routes.completions)],
-  [Routes.embeddings.path, readerOf(Routes.embeddings)],
-  [Routes.rerank.path, readerOf(Routes.rerank)],
-  [Routes.images.path, readerOf(Routes.images)],
-  [Routes.speech.path, readerOf(Routes.speech)]
+const reading = <Req>(route: Routes.Priced<Req>) => [route.path, readerOf(route)] as const
+
+const { chat, completions, embeddings, images, rerank } = Routes.inference
+
+const readers: ReadonlyMap<string, Reader> = new Map([
+  reading(chat),
+  reading(completions),
+  reading(embeddings),
+  reading(rerank),
+  reading(images),
+  reading(Routes.speech)
 ])
 
 /** The unknown cost of a call by path whose body does not tell it, with what its route finds wrong with the body. */

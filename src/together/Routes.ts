@@ -47,6 +47,9 @@ export interface Route<Req, Res> {
   }
 }
 
+/** Says what a call by the path of a route may take. */
+export type Priced<Req> = Pick<Route<Req, unknown>, "estimate" | "model" | "money" | "path" | "recognize" | "request">
+
 /** Prices what is billed by its tokens. */
 export const byTokens = {
   before: (
@@ -58,6 +61,12 @@ export const byTokens = {
   after: (price: Price.ModelPrice | undefined, request: { readonly model: string }, usage: Usage.Usage | undefined) =>
     Price.ofUsage(price, request.model, usage)
 }
+
+/** Prices what costs the same before and after. */
+const byRequest = <Req>(cost: (price: Price.ModelPrice | undefined, request: Req) => Price.Cost) => ({
+  before: (price: Price.ModelPrice | undefined, request: Req) => Price.toEstimate(cost(price, request)),
+  after: cost
+})
 
 const imageCost = (price: Price.ModelPrice | undefined, request: Images.ImagesRequest): Price.Cost =>
   Price.ofImages(price, request.model, {
@@ -218,31 +227,19 @@ export const images: Route<Images.ImagesRequest, Images.ImagesResponse> = {
   request: Images.ImagesRequest,
   response: Images.ImagesResponse,
   estimate: (request) => textsEstimate([request.prompt]),
-  money: {
-    before: (price, request) => Price.toEstimate(imageCost(price, request)),
-    after: (price, request) => imageCost(price, request)
-  }
+  money: byRequest(imageCost)
 }
-
-const speechCost = (price: Price.ModelPrice | undefined, request: Speech): Price.Cost =>
-  Price.ofCharacters(price, request.model, request.input.length)
 
 const Speech = Wire.request({ model: Schema.NonEmptyString, input: Schema.String })
 interface Speech extends Schema.Schema.Type<typeof Speech> {}
 
 /** Defines what is known of speech, which has no method: it is called by path, and billed by its characters. */
-export const speech: Route<Speech, unknown> = {
-  ...answering,
-  operation: "speech",
+export const speech: Priced<Speech> = {
   path: "/audio/speech",
   request: Speech,
-  response: Schema.Unknown,
-  idempotent: false,
+  model: answering.model,
   estimate: () => nothing,
-  money: {
-    before: (price, request) => Price.toEstimate(speechCost(price, request)),
-    after: speechCost
-  }
+  money: byRequest((price, { input, model }) => Price.ofCharacters(price, model, input.length))
 }
 
 /** Holds the operations that answer a prompt, by name. */

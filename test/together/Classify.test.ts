@@ -582,13 +582,13 @@ describe("Classify", () => {
       const { message } = classify(400, body, {}, { secrets: { prompts: ["a_secret_of_the_prompt"] } })
       expect(message).toContain("Together says: no.")
       const unknown = classify(400, error("no", null, null, "top_p"), {}, { secrets: { prompts: "unknown" } })
-      expect(unknown.message).toContain("What it says of the field top_p is withheld")
+      expect(unknown.message).toContain("of the field top_p: [withheld].")
     })
 
     it("names the kinds of an error whose sentence is withheld", () => {
       const body = error("clip-of-karl.wav is too large", "invalid_request_error", "file_too_large")
       expect(classify(400, body, {}, { secrets: { prompts: "unknown" } }).message).toBe(
-        "The request was refused (400). Together calls it invalid_request_error, file_too_large. What it says is withheld, since it may quote the request. Correct the request."
+        "The request was refused (400). Together says: [withheld], invalid_request_error, file_too_large. Correct the request."
       )
     })
 

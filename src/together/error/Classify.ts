@@ -278,16 +278,13 @@ const blamed = ({ field, message = "" }: ErrorBody.ErrorBody, secrets: Secrets):
     ? undefined
     : field
 
-/** Quotes what the provider says, with the field if one is named; beside prompts that are not known, only words for its kind. */
+/** Quotes what the provider says, with the field if one is named; beside prompts that are not known only words for its kind. */
 const quoted = ({ kinds, message }: ErrorBody.ErrorBody, field: string | undefined, secrets: Secrets): string => {
   if (message === undefined) return field === undefined ? "" : ` Together names the field ${field}.`
-  if (secrets.prompts === "unknown") {
-    const names = [...new Set(kinds.filter((kind) => aField.test(kind)))].join(", ")
-    const called = names === "" ? "" : ` Together calls it ${names}.`
-    const of = field === undefined ? "" : ` of the field ${field}`
-    return `${called} What it says${of} is withheld, since it may quote the request.`
-  }
-  return ` Together says${field === undefined ? "" : ` of the field ${field}`}: ${sentence(redact(message, secrets))}`
+  const words = secrets.prompts === "unknown" ? kinds.filter((kind) => aField.test(kind)) : []
+  return ` Together says${field === undefined ? "" : ` of the field ${field}`}: ${
+    sentence([redact(message, secrets), ...words].join(", "))
+  }`
 }
 
 /** What is kept of every answer. */

@@ -6,9 +6,10 @@
  *
  * **Errors**: `RequestTimeoutError` for a silence, `ConnectionError` for a connection that breaks.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../../domain/TogetherError.ts"
@@ -30,25 +31,22 @@ export const open = Effect.fnUntraced(function*(
   exchange: Exchange,
   { streamFailure, timeouts }: Transport
 ): Effect.fn.Return<Opened<Uint8Array>, TogetherError.TogetherError, Scope.Scope> {
-  const body = Stream.mapError(
-    Exchanger.piecesOf(answer.response),
-    (error) => streamFailure(exchange, error, answer)
+  const body = Exchanger.piecesOf(answer.response).pipe(
+    Stream.mapError((error) => streamFailure(exchange, error, answer)),
+    Stream.timeoutOrElse({
+      duration: timeouts.body,
+      orElse: () => Stream.fail(TransportFailure.timedOut(exchange, "body", timeouts.body, answer))
+    })
   )
-  const next = Effect.timeoutOrElse(yield* Scope.provide(Stream.toPull(body), answer.scope), {
-    duration: timeouts.body,
-    orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "body", timeouts.body, answer))
-  })
-  const first = yield* Pull.matchEffect(next, {
-    onSuccess: (pieces) => Effect.succeed(pieces),
-    onFailure: (cause) => Effect.failCause(cause),
-    onDone: () => Effect.undefined
-  })
-  let held = first
-  const pull: Opened<Uint8Array>["pull"] = Effect.suspend(() => {
-    if (held === undefined) return first === undefined ? Cause.done() : next
-    const pieces = held
-    held = undefined
-    return Effect.succeed(pieces)
+  const next = yield* Scope.provide(Stream.toPull(body), answer.scope)
+  const first = yield* Effect.exit(next)
+  const done = Exit.isFailure(first) ? Pull.filterDone(first.cause) : undefined
+  if (done !== undefined && Result.isFailure(done)) return yield* Effect.failCause(done.failure)
+  let held: typeof next = first
+  const pull = Effect.suspend(() => {
+    const now = held
+    held = next
+    return now
   })
   return { ...nothing, pull }
 })

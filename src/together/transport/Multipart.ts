@@ -17,8 +17,7 @@ export interface Multipart {
 
 const newlines = (text: string): string => text.replace(/\r\n|\r|\n/g, "\r\n")
 
-const quoted = (name: string): string =>
-  `"${name.replaceAll("\r", "%0D").replaceAll("\n", "%0A").replaceAll("\"", "%22")}"`
+const quoted = (name: string): string => `"${name.replace(/[\r\n"]/g, encodeURIComponent)}"`
 
 /** Writes a form. */
 export const encode = (form: FormData): Multipart => {
