@@ -58,7 +58,7 @@ export const insufficientCredits = (known?: {
  *
  * @param again whether it is a further attempt of a call that was sent before
  */
-export const budgetExceeded = (budget: string, again = false): string =>
+export const budgetExceeded = (budget: string, again: boolean): string =>
   `${
     again ? "This attempt was not sent; what was sent before it is charged" : "Nothing was sent"
   }. Raise the budget "${budget}", wait for its next period if it has one, set or lower max_tokens (the ` +

@@ -52,7 +52,7 @@ const checked = (scale: number): number =>
  *
  * **Errors**: throws a `RangeError` for options that `Simulation.make` refuses and for a scale that is not above 0.
  */
-export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 1): Run => {
+export const make = (options: Simulation.Options, seed: number, initialScale: number): Run => {
   let state = Simulation.make(options, seed)
   let scale = checked(initialScale)
   /** The clock's nanoseconds and the simulation's seconds that belong together. */

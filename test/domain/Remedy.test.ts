@@ -30,7 +30,7 @@ describe("Remedy", () => {
   })
 
   it("says what to do about a budget and about an unknown price", () => {
-    expect(Remedy.budgetExceeded("day")).toContain("Raise the budget \"day\"")
+    expect(Remedy.budgetExceeded("day", false)).toContain("Raise the budget \"day\"")
     expect(Remedy.unknownPrice("no price is known for model m")).toMatch(
       /^no price is known for model m: nothing was sent/
     )

@@ -85,7 +85,7 @@ export const answer = (state: State, seconds: number): State => ({
  * `seconds`. Where an answer takes no longer, one that was given up would have timed out: no reason to blame anyone, but it
  * counts in a share.
  */
-export const ended = (state: State, seconds = 0): State => {
+export const ended = (state: State, seconds: number): State => {
   const hung = state.answerSeconds > 0 && seconds > defaults.silence * state.answerSeconds
   return { ...state, voids: state.voids + 1, hung: state.hung + (hung ? 1 : 0) }
 }

@@ -5,7 +5,7 @@
  * `[DONE]`, an event that is too large and the end of the bytes end the stream.
  */
 import * as ErrorBody from "../error/ErrorBody.ts"
-import type { End, Failure } from "./EventDecoder.ts"
+import type { End, EventDecoder, Failure } from "./EventDecoder.ts"
 import * as EventSplitter from "./EventSplitter.ts"
 import * as Json from "../Json.ts"
 
@@ -22,12 +22,7 @@ export interface Options {
 }
 
 /** Feeds one stream, and takes what is read of it. */
-export interface EventFeed<Chunk> {
-  /** Takes bytes and adds the chunks they complete to `into`. Once ended, takes nothing. */
-  readonly feed: (bytes: Uint8Array, into: Array<Chunk>) => void
-  /** Says that no more bytes come. */
-  readonly finish: (into: Array<Chunk>) => void
-  readonly end: () => End | undefined
+export interface EventFeed<Chunk> extends Pick<EventDecoder<Chunk>, "feed" | "finish" | "end"> {
   /** Takes a chunk that was read. */
   readonly push: (chunk: Chunk) => void
   /** Ends the stream. */

@@ -71,7 +71,7 @@ describe("LaneTimeouts", () => {
     let verdict: Timeouts.Verdict = "own"
     for (let seq = 0; seq < 100 && verdict === "own"; seq += 10) {
       ;[verdict, state] = Timeouts.add(state, seq, false)
-      for (let i = 0; i < 9; i++) state = Timeouts.ended(state)
+      for (let i = 0; i < 9; i++) state = Timeouts.ended(state, 0)
     }
     expect([verdict, state.share]).toEqual(["crowd", 1])
   })
