@@ -641,7 +641,7 @@ describe("Classify", () => {
     const { _tag, message } = classify(302, "", { location: "https://other.example/v1?token=secret" })
     expect([_tag, message]).toEqual([
       "InvalidRequestError",
-      "The server redirects (302) to https://other.example, and the redirect was not followed: the prompt goes to the " +
+      "The server redirects (302) to https://other.example, and the redirect was not followed: what is sent goes to the " +
       "base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address."
     ])
     expect(classify(307, "", { location: "/elsewhere" }).message).toMatch(/^The server redirects \(307\), and/)

@@ -244,7 +244,7 @@ export const redirected = (status?: number, location?: string): string => {
   const target = location !== undefined && URL.canParse(location) ? ` to ${new URL(location).origin}` : ""
   return `The server redirects${
     status === undefined || status === 0 ? "" : ` (${status})`
-  }${target}, and the redirect was not followed: the prompt goes to the base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address.`
+  }${target}, and the redirect was not followed: what is sent goes to the base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address.`
 }
 
 /** Says that redirects have no end. */

@@ -5,7 +5,7 @@
  * interruption or a timeout, it throws where nobody can catch it, which ends the process. A `Blob` of the same bytes
  * refers to the files, is read as the socket takes it, and knows its length.
  *
- * **Source**: HTML, "multipart/form-data encoding algorithm".
+ * **Source**: HTML, "multipart/form-data encoding algorithm". docs/decisions/0080 has what was measured.
  */
 
 /** A form as it is sent. */
