@@ -74,6 +74,9 @@ export interface Words {
   readonly other: (cause: PlatformError.PlatformError) => string
 }
 
+/** What helps where the disk has space, and the file may not grow. */
+const tooLarge = " The system lets no file grow larger (EFBIG): lift its limit (ulimit -f), or use another file system."
+
 /**
  * Makes the error of a file that cannot be written: `disk-full`, or else `unwritable`.
  *
@@ -93,7 +96,12 @@ export const platformFailure = <E>(
 ) =>
 (cause: PlatformError.PlatformError): E =>
   isDiskFull(cause)
-    ? new Failure({ message: full, reason: "disk-full", path, cause })
+    ? new Failure({
+      message: platformCode(cause) === "EFBIG" ? full + tooLarge : full,
+      reason: "disk-full",
+      path,
+      cause
+    })
     : new Failure({ message: other(cause), reason: "unwritable", path, cause })
 
 /**

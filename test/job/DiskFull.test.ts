@@ -6,6 +6,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
 import * as DiskFull from "../../src/job/files/DiskFull.ts"
 import * as Input from "../../src/job/Input.ts"
+import * as JobError from "../../src/job/JobError.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
@@ -26,6 +27,18 @@ describe("DiskFull", () => {
         expect(Duration.toMillis(time)).toBe(5000)
       }
     }))
+
+  it("tells a file that may not grow from a disk without space", () => {
+    const words = JobError.platformFailure(JobError.OutputError, "f", { full: "f cannot grow.", other: () => "other" })
+    const failed = (code: string) => {
+      const cause = Object.assign(new Error(code), { code })
+      return words(PlatformError.systemError({ _tag: "Unknown", module: "FileSystem", method: "write", cause }))
+    }
+    expect(failed("ENOSPC")).toMatchObject({ reason: "disk-full", message: "f cannot grow." })
+    const { message, reason } = failed("EFBIG")
+    expect(reason).toBe("disk-full")
+    expect(message).toMatch(/^f cannot grow\. .* lift its limit \(ulimit -f\)/)
+  })
 
   it.effect("tells of each try, how long it still waits, and that the wait is over", () =>
     Effect.gen(function*() {

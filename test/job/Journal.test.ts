@@ -501,7 +501,9 @@ it.layer(NodeServices.layer)("Journal", (it) => {
           expect(lost.pollUnsafe()).toBeUndefined()
           const second = yield* open("k", { owner: other })
           yield* second.append(meta(3), answer(3))
-          expect(yield* Fiber.join(lost)).toMatchObject({ reason: "lock-lost", path: "j" })
+          const error = yield* Fiber.join(lost)
+          expect(error).toMatchObject({ reason: "lock-lost", path: "j" })
+          expect(error.message).toContain("by another name (a hard link, a mounted file), or has taken over")
         }).pipe(Effect.scoped, onDisk(MemoryDisk.make()))
       ))
 
