@@ -44,6 +44,9 @@ const endsInReturns = (text: string): boolean => {
   return pieces.length > 1 && pieces.every((piece) => Json.parse(piece) !== undefined)
 }
 
+/** Names of columns, such as of CSV. */
+const header = /^"?[A-Za-z_][\w ]*"?(?:[,;\t]"?[A-Za-z_][\w ]*"?)+$/
+
 /** Says how to write a line instead, by what it looks like, or nothing. */
 export const advice = (text: string, line: number): string | undefined =>
   // this comes first: every other character of such a text is a NUL, also beside those that would end its lines
@@ -51,6 +54,8 @@ export const advice = (text: string, line: number): string | undefined =>
     ? "it holds NUL characters, as UTF-16 does: save the file as UTF-8"
     : line === 1 && text.trimStart().startsWith("[")
     ? "the input begins a JSON array, and JSON Lines are wanted: write one object per line, such as with jq -c '.[]'"
+    : line === 1 && header.test(text.trim())
+    ? "the input seems to be CSV, and JSON Lines are wanted: write one object per line, such as with mlr --icsv --ojsonl cat"
     : endsInReturns(text)
     ? "it holds carriage returns: end lines in LF, such as with tr '\\r' '\\n'"
     : undefined

@@ -169,6 +169,9 @@ describe("Row", () => {
         "line 1 is not JSON (it ends too early): the input begins a JSON array, and JSON Lines are wanted: write one " +
           "object per line, such as with jq -c '.[]'"
       )
+      expect(message("custom_id,\"prompt\"", 1)).toContain("the input seems to be CSV, and JSON Lines are wanted")
+      expect(message("custom_id,prompt", 2)).toContain("write one JSON object per line")
+      expect(message("Name a river, please.", 1)).not.toContain("CSV")
       expect(message("[{\"prompt\":\"Hi\"}]", 1)).toContain("is not a JSON object: the input begins a JSON array")
       expect(message("[", 2)).toContain("write one JSON object per line")
       expect(message("{\"prompt\":\"a\"}\r{\"prompt\":\"b\"}\r", 1)).toContain(
