@@ -81,6 +81,7 @@ describe.concurrent.each(transports)("files.stream over %s", (_, layerOf) => {
       )
       expect([pieces.join(""), server.received.length]).toEqual(["begun", 3])
       expect(error).toMatchObject({ _tag: "ConnectionError", operation: "files.content", status: 200, attempts: 3 })
+      expect(error.message).toMatch(/\. Read the file again: this is not all of it\.$/)
     }))
 
   it.live("gives up at a silence between two pieces, however long the whole takes", () =>

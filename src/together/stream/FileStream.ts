@@ -25,6 +25,8 @@ const nothing = {
   partial: () => ({ text: "", reasoning: "" })
 }
 
+const readAgain = " Read the file again: this is not all of it."
+
 /** Reads a response up to its first piece. */
 export const open = Effect.fnUntraced(function*(
   answer: Answer,
@@ -32,7 +34,7 @@ export const open = Effect.fnUntraced(function*(
   { streamFailure, timeouts }: Transport
 ): Effect.fn.Return<Opened<Uint8Array>, TogetherError.TogetherError, Scope.Scope> {
   const body = Exchanger.piecesOf(answer.response).pipe(
-    Stream.mapError((error) => streamFailure(exchange, error, answer)),
+    Stream.mapError((error) => streamFailure(exchange, error, answer, readAgain)),
     Stream.timeoutOrElse({
       duration: timeouts.body,
       orElse: () => Stream.fail(TransportFailure.timedOut(exchange, "body", timeouts.body, answer))

@@ -127,8 +127,13 @@ export interface Transport {
   readonly exchange: (exchange: Exchange) => Effect.Effect<Answered, TogetherError.TogetherError>
   /** Makes one exchange and hands its body over unread. */
   readonly open: (exchange: Exchange) => Effect.Effect<Opened, TogetherError.TogetherError, Scope.Scope>
-  /** Turns a transport failure in the middle of a stream into an error, without the advice to try again. */
-  readonly streamFailure: (exchange: Exchange, error: unknown, head: Subject.Head) => TogetherError.TogetherError
+  /** Turns a transport failure in the middle of a stream into an error: with no advice, or with that of the stream. */
+  readonly streamFailure: (
+    exchange: Exchange,
+    error: unknown,
+    head: Subject.Head,
+    advice?: string
+  ) => TogetherError.TogetherError
   /** Says what must not appear in errors about an exchange. Costly where it is used: for failures only. */
   readonly secrets: (exchange: Exchange) => Secrets
   readonly timeouts: Timeouts
@@ -215,7 +220,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     prepare,
     exchange: (exchange) => sendable(exchange, exchangeWith),
     open: (exchange) => sendable(exchange, openWith),
-    streamFailure: (exchange, error, head) => failureOf(exchange, error, head, ""),
+    streamFailure: (exchange, error, head, advice = "") => failureOf(exchange, error, head, advice),
     secrets,
     timeouts,
     base,
