@@ -65,6 +65,8 @@ describe.concurrent("effect-together", () => {
         [["simulate", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
         [["emulate", "--port", "99999"], "--port must be in [0, 65535], got 99999"],
         [["run", input, "--emulator", "--out-dir", "/dev/null/x"], "Check the directory"],
+        [["run", input, "--emulator", "-o", shell.directory], "is a directory: give the path of a file"],
+        [["run", input, "--emulator", "--errors", shell.directory], "is a directory: give the path of a file"],
         [["run", "-dash.jsonl"], "-dash.jsonl is no flag: write a path as ./-dash.jsonl"],
         [["run", input, "--system", "-be brief"], "a value that begins with a dash as --flag=VALUE"]
       ]
@@ -74,6 +76,8 @@ describe.concurrent("effect-together", () => {
         expect(err).toContain(message)
         expect(err).not.toContain("    at ")
       }
+      // a run that is refused for its files leaves none
+      expect(existsSync(`${shell.directory}.journal`)).toBe(false)
     })), 60_000)
 
   it.effect("refuses to start without a key, and never takes one from the command line", () =>

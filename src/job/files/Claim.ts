@@ -50,9 +50,14 @@ const foreign = (path: string, why: string) =>
     path
   })
 
-/** Refuses files that hold something while there is no journal. */
+/** Refuses directories, and files that hold something while there is no journal. */
 export const refuseForeign = Effect.fnUntraced(function*(where: Paths) {
   const fs = yield* FileSystem.FileSystem
+  for (const path of [where.results, where.errors]) {
+    if (path === undefined || (yield* FileIdentity.kindOf(path)) !== "directory") continue
+    const message = `${path} is a directory: give the path of a file.`
+    return yield* new OutputError({ message, reason: "unwritable", path })
+  }
   if (yield* Effect.orElseSucceed(fs.exists(where.journal), () => false)) return
   for (const path of [where.results, where.errors]) {
     if (path !== undefined && (yield* FileIdentity.bytesOf(path)) > 0n) {
