@@ -1,8 +1,10 @@
+import { NodeFileSystem } from "@effect/platform-node"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Deferred, Effect, Fiber, FileSystem, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
 import { FetchHttpClient } from "effect/http"
+import { openAsBlob } from "node:fs"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib"
 import { Agent } from "undici"
@@ -280,6 +282,24 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
       }
       expect(thrown).toEqual([])
     }))
+
+  it.live("says that a file was changed or removed before it was sent, and does not try again", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => json(response, 200, { id: "file-1" }))
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/rows.jsonl`
+      const upload = (content: Blob) =>
+        withTogether(({ files }) => Effect.flip(files.upload({ content, name: "a.jsonl", purpose: "fine-tune" })))
+      for (const spoil of [fs.writeFileString(path, "shorter"), fs.remove(path)]) {
+        yield* fs.writeFileString(path, "x".repeat(1_000_000))
+        const content = yield* Effect.promise(() => openAsBlob(path))
+        yield* spoil
+        const error = yield* upload(content).pipe(client(server.baseUrl))
+        expect(error).toMatchObject({ _tag: "InvalidRequestError", attempts: 1 })
+        expect(error.message).toContain("changed or removed")
+      }
+      expect(server.received).toEqual([])
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
 
   it.live("says how long an upload is", () =>
     Effect.gen(function*() {

@@ -4,6 +4,7 @@
  * A transport tells by codes, deep in the causes of what it failed with: `domain/TransportCodes`.
  */
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as TogetherError from "../../domain/TogetherError.ts"
@@ -23,6 +24,11 @@ const deepest = (cause: unknown, depth = 0): string => {
   const inner = depth < 5 && cause.cause !== undefined ? deepest(cause.cause, depth + 1) : ""
   return inner === "" ? cause.message : inner
 }
+
+/** Tells whether a transport could not read what it had to send: a `Blob` of a file that is another by now, or gone. */
+const isUnreadable = (cause: unknown, depth = 0): boolean =>
+  Predicate.isObject(cause) && depth <= 5 &&
+  (cause["name"] === "NotReadableError" || isUnreadable(cause["cause"], depth + 1))
 
 /** Writes a message in one line: those of OpenSSL and of assertions have several. */
 const inOneLine = (text: string): string => text.replace(/\s+/g, " ").replace(/[\s.:]+$/, "")
@@ -145,6 +151,13 @@ export const of = (
       ...common,
       status: 421,
       message: "The request was refused (421): the server does not serve the host of the base URL. Check the base URL."
+    })
+  }
+  if (isUnreadable(cause)) {
+    return new TogetherError.InvalidRequestError({
+      ...common,
+      message:
+        "A file of the request cannot be read: it was changed or removed since its Blob was made. Make the Blob anew."
     })
   }
   if (problem === "unexpected redirect") {
