@@ -3,10 +3,15 @@ import * as Money from "../domain/Money.ts"
 import type * as Report from "../job/Report.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Format from "./Format.ts"
+import * as Prices from "./Prices.ts"
 import * as RunEnd from "./RunEnd.ts"
 import type * as Style from "./Style.ts"
 
-const withoutBudget = ({ args, maxCostFrom }: RunEnd.RunEnd, style: Style.Style): string => {
+const withoutBudget = ({ args, maxCostFrom, report }: RunEnd.RunEnd, style: Style.Style): string => {
+  if (Prices.areShipped(report)) {
+    const again = style.bold(CommandLine.again(args))
+    return `continue once GET /models tells prices, with: ${again} (or without --max-cost, where it never does)`
+  }
   const remove = maxCostFrom === undefined ? "" : `remove ${maxCostFrom}, then: `
   return `continue without --max-cost: ${remove}${style.bold(CommandLine.instead(args, "--max-cost"))}`
 }

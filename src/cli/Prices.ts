@@ -12,11 +12,17 @@ export type Prices = PriceTable.PriceTable<Together.Together>
 /** Retries reading the catalogue, but not for long, since the shipped prices are at hand. */
 const retry = Retry.policy({ maxAttempts: 2 })
 
+const untold = "GET /models told no prices"
+
+/** Tells whether the prices of a run are the shipped ones because the catalogue could not be read. */
+export const areShipped = ({ warnings }: Report.Report): boolean =>
+  warnings.some((warning) => warning.startsWith(untold))
+
 const warn = (report: Report.Report, why: string) =>
   Effect.sync(() =>
     Report.warn(
       report,
-      `GET /models told no prices (${why}): those of the shipped table of ${PriceTable.shippedAsOf} count`
+      `${untold} (${why}): those of the shipped table of ${PriceTable.shippedAsOf} count`
     )
   )
 

@@ -202,6 +202,19 @@ describe("RunEnd", () => {
 })
 
 describe("Onward", () => {
+  it("gives up no cap on the cost only because the prices could not be read", () => {
+    const error = new BudgetExceededError({ ...budget, message: "no price", reason: "unknown-price" })
+    const end = endOf({ _tag: "Abandoned" }, answered(0))
+    const ending = { ...end.ending, abandoned: new Map([["m", { error, rows: 3 }]]) }
+    const said = () => Onward.line({ ...end, ending, args: ["run", "in.jsonl", "--max-cost", "5"] }, Style.colorless)
+    expect(said()).toBe("continue without --max-cost: effect-together run in.jsonl")
+    end.report.warnings.push("GET /models told no prices (refused): those of the shipped table of 2026-01 count")
+    expect(said()).toBe(
+      "continue once GET /models tells prices, with: effect-together run in.jsonl --max-cost 5 " +
+        "(or without --max-cost, where it never does)"
+    )
+  })
+
   it("judges by the rows of this run what the others will cost, once they are enough: prices change", () => {
     const said = (ok: number) => {
       const report = answered(ok)
