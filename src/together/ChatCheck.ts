@@ -14,6 +14,9 @@ const isNothing = Predicate.isNullish
 
 const isText = (u: unknown): boolean => isNothing(u) || typeof u === "string"
 
+/** Tells absence as Together writes it: `tool_calls` and `prompt` are empty lists in most answers. */
+const isNone = (u: unknown): boolean => isNothing(u) || (Array.isArray(u) && u.length === 0)
+
 const isNumber = (u: unknown): boolean => u === undefined || (typeof u === "number" && Number.isFinite(u))
 
 const isMessage = (u: unknown): boolean => {
@@ -54,7 +57,7 @@ const isPlainChoice = (u: unknown): boolean => {
   if (!isFields(u)) return false
   const message = u["message"]
   return isFields(message) && typeof message["role"] === "string" && isText(message["content"]) &&
-    isText(message["reasoning"]) && isText(message["reasoning_content"]) && isNothing(message["tool_calls"]) &&
+    isText(message["reasoning"]) && isText(message["reasoning_content"]) && isNone(message["tool_calls"]) &&
     isNothing(message["function_call"]) &&
     isText(u["finish_reason"]) && isText(u["text"]) && (u["index"] === undefined || Number.isSafeInteger(u["index"])) &&
     isCount(u["seed"]) && isNothing(u["logprobs"])
@@ -67,11 +70,9 @@ const isCount = (u: unknown): boolean => u === null || isNumber(u)
 const isUsage = (u: unknown): boolean =>
   isFields(u) && isCount(u["prompt_tokens"]) && isCount(u["completion_tokens"]) && isCount(u["total_tokens"])
 
-const isNoPrompt = (u: unknown): boolean => isNothing(u) || (Array.isArray(u) && u.length === 0)
-
 /** Recognizes an answer whose choices hold text and no tool calls. */
 export const isPlainResponse = (u: unknown): boolean =>
   isFields(u) && isWord(u["id"]) && isWord(u["object"]) && isWord(u["model"]) && isNumber(u["created"]) &&
   Array.isArray(u["choices"]) && u["choices"].length > 0 && u["choices"].every(isPlainChoice) &&
   (isNothing(u["usage"]) || isUsage(u["usage"])) && isNothing(u["warnings"]) &&
-  isNoPrompt(u["prompt"])
+  isNone(u["prompt"])

@@ -21,7 +21,14 @@ const response = {
   object: "chat.completion",
   created: 1,
   model: "m",
-  choices: [{ index: 0, seed: 1, finish_reason: "stop", message: { role: "assistant", content: "hello" } }],
+  prompt: [],
+  choices: [{
+    index: 0,
+    seed: 1,
+    finish_reason: "stop",
+    logprobs: null,
+    message: { role: "assistant", content: "hello", tool_calls: [] }
+  }],
   usage: { prompt_tokens: 1 }
 }
 
