@@ -3,6 +3,7 @@
  *
  * ```
  * debt     one unit is owed per unit sent, time pays it off at the learned rate, the next leaves when it is paid
+ * window   so many in so many seconds, where the provider counts so; a debt at three times its rate spreads them
  * mirror   the provider's bucket as best guessed; a debt at three times its rate keeps what it saved from a herd
  * ```
  *
@@ -16,6 +17,7 @@ import * as Outage from "./LaneOutage.ts"
 import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
 import * as Spacing from "./LaneSpacing.ts"
 import * as Use from "./LaneUse.ts"
+import * as WindowBounds from "../rate/WindowBounds.ts"
 import * as Silence from "../Silence.ts"
 
 const unpaid = (debt: Debt, rate: number, now: number): number =>
@@ -29,7 +31,7 @@ const rebased = (debt: Debt, rate: number, now: number, late: boolean): number =
   )
 
 const pace = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>
-  mirror === undefined ? rate.rate : Math.min(rate.ceiling, defaults.surge * rate.rate)
+  mirror === undefined && rate.windows.known === undefined ? rate.rate : Math.min(rate.ceiling, defaults.surge * rate.rate)
 
 const requestPace = (state: State, now: number): number =>
   pace(state.requests, state.requestMirror) * Outage.ramp(state.outage, now)
@@ -68,10 +70,21 @@ export const requestWait = (state: State, now: number): number => {
     capWait(state.requestCap, state.requests.ceiling, now)
   )
   if (state.requestMirror !== undefined) return Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
+  const { windows: { known } } = state.requests
+  if (known !== undefined) return Math.max(paid, WindowBounds.wait(known, state.requests.rate, now))
+  const unheard = unheardSeconds(state.requests, now)
+  if (unheard > 0) return Math.max(paid, unheard)
   if (state.requests.failures.kept === undefined || isCapped(state.requests)) return paid
   const room = Math.max(returnable(state.requests), defaults.tick * rate)
   return Math.max(paid, (Spacing.owed(state.spacing, rate, now) - room) / rate)
 }
+
+/**
+ * Reads the seconds until it is known whether the first attempt was admitted after refusals in vain: what follows it
+ * sooner would be refused as well.
+ */
+const unheardSeconds = ({ episode, returns: { triedAt }, streak }: AdaptiveRate.State, now: number): number =>
+  streak.inVain < defaults.vain || triedAt === Infinity ? 0 : triedAt + Silence.seconds(episode.lag) - now
 
 /** Reads the seconds until the limit of tokens has room for a call of `cost`. */
 export const tokenWait = (state: State, cost: number, now: number): number => {
@@ -143,7 +156,7 @@ export const saved = (
   { requestMirror, requests }: Pick<State, "requestMirror" | "requests">,
   seconds: number
 ): number =>
-  requests.phase === "hold" && requestMirror === undefined
+  requests.phase === "hold" && requestMirror === undefined && requests.windows.known === undefined
     ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.bucket.burst - 2)))
     : 0
 

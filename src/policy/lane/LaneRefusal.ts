@@ -8,6 +8,7 @@ import { stepped } from "../rate/State.ts"
 import * as Traffic from "../rate/Traffic.ts"
 import * as Use from "../rate/Use.ts"
 import * as BucketBounds from "../rate/BucketBounds.ts"
+import * as WindowBounds from "../rate/WindowBounds.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
@@ -269,7 +270,8 @@ const paused = (
   const fresh = ticket.at > state.pausedUntil
   // where some went through since, the last pause was long enough, though their answers may be far off
   const hintless = fresh && ticket.seq >= state.resumedWith + defaults.through ? 0 : state.hintless
-  const guess = Math.max(1 / state.requests.rate, defaults.pause * 2 ** Math.min(hintless, 10))
+  const opens = WindowBounds.opens(state.requests.windows, now)
+  const guess = Math.max(1 / state.requests.rate, Math.min(opens, defaults.pause * 2 ** Math.min(hintless, 10)))
   const seconds = Math.min(state.maxPause, hint ?? guess)
   const until = now + seconds
   if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]

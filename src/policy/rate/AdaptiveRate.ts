@@ -75,6 +75,7 @@ import * as Told from "./Told.ts"
 import * as Traffic from "./Traffic.ts"
 import * as Use from "./Use.ts"
 import * as BucketBounds from "./BucketBounds.ts"
+import * as WindowBounds from "./WindowBounds.ts"
 
 export { lostSeconds } from "./Pause.ts"
 
@@ -121,6 +122,7 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     use: used(state, now),
     // no limit, no bucket
     bounds: state.rate === Infinity ? state.bounds : BucketBounds.send(state.bounds, cost, now),
+    windows: WindowBounds.send(state.windows, now),
     failures: Failures.moved(state.failures, (kept) => BucketBounds.send(kept, cost, now)),
     returns: returns.triedAt === Infinity ? { ...returns, triedAt: now } : returns
   }
@@ -164,6 +166,7 @@ export const withdraw = (state: State, cost: number, at: number): State => ({
   ...notAdmitted(state, at),
   step: Step.withdraw(state.step),
   traffic: Traffic.correct(state.traffic, -cost),
+  windows: WindowBounds.withdraw(state.windows, at),
   ...Failures.withdraw(state, at)
 })
 
@@ -182,6 +185,7 @@ export const failed = (before: State, cost: number, at: number): State => {
     ...state,
     step: Step.less(state.step, cost, at),
     traffic: Traffic.correct(traffic, -cost),
+    windows: WindowBounds.withdraw(state.windows, at),
     use: Use.less(use, cost, at),
     bucket: Bucket.less(bucket, cost, at)
   }

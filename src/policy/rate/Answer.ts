@@ -2,6 +2,7 @@
  * What a learner of a rate does about a refusal that begins an episode: which rate it goes on with, and in which phase.
  *
  * ```
+ *   a window is known     it admits so many, and no more: that is held
  *   after a lost pause    few rates explain it: one of them is held
  *   probe                 far above the limit, more than a bucket explains: it rose; else it is confirmed
  *   hold                  far from the last refusal: the limit drifted; twice close to it: it fell
@@ -16,7 +17,7 @@ import { lostSeconds } from "./Pause.ts"
 import * as Probe from "./Probe.ts"
 import * as Rise from "./Rise.ts"
 import * as Search from "./Search.ts"
-import { found, isClose, type Move, move, type Stamp, type State } from "./State.ts"
+import { believed, found, isClose, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
 import * as BucketBounds from "./BucketBounds.ts"
@@ -51,13 +52,33 @@ export interface Refusal {
   readonly bounds: BucketBounds.Bounds | undefined
 }
 
-/** Answers a refusal that begins an episode, in each phase but `start`. */
+/** Answers a refusal that begins an episode, in `start` where a window is known, and in each other phase. */
 export const answer = (refusal: Refusal): [Move, State] => {
   const { phase } = refusal.state
-  const held = explainedOtherwise(refusal) ?? refusedDearly(refusal) ?? refusedTooClose(refusal)
+  const held = inWindow(refusal) ?? explainedOtherwise(refusal) ?? refusedDearly(refusal) ?? refusedTooClose(refusal)
   if (held !== undefined) return held
   if (phase === "probe") return refusedInProbe(refusal)
   return (phase === "hold" ? refusedInHold(refusal) : undefined) ?? bracketed(refusal)
+}
+
+/** Holds what a window admits; a refusal raises no rate, so where that is more the next step does. */
+const inWindow = ({ bad, next, now, stamp, state }: Refusal): [Move, State] | undefined => {
+  const { known } = next.windows
+  if (known === undefined) return undefined
+  const limit = known.n * stamp.cost / known.seconds
+  const held: State = {
+    ...next,
+    phase: "hold",
+    limit,
+    // one more is too many
+    bad: limit * (1 + 1 / known.n),
+    streak: Episode.noStreak,
+    bucket: { ...next.bucket, burst: 0 },
+    probe: Probe.rarer(state.probe),
+    rise: Rise.over(state.rise)
+  }
+  const reason = state.phase === "probe" ? "probe-confirmed" : "settled"
+  return found(held, believed(state), now, reason, Math.min(bad, limit))
 }
 
 /** Holds from now on, at a limit that lies elsewhere than it was taken to. */

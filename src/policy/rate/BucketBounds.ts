@@ -105,6 +105,18 @@ export const send = (state: State, cost: number, at: number): State => {
   return { ...state, last: linked(sent), count: sent.length, debts: [] }
 }
 
+/** Reads when those were sent that were admitted since the last refusal, before a moment and after it. */
+export const sentSince = (
+  { last }: State,
+  at: number
+): { readonly fresh: ReadonlyArray<number>; readonly later: ReadonlyArray<number> } => {
+  const sent = listed(last).map((one) => one.at)
+  return { fresh: sent.filter((one) => one < at), later: sent.filter((one) => one > at) }
+}
+
+/** Says whether some of those are forgotten. */
+export const hasForgotten = ({ debts, episodes }: State): boolean => episodes.length > 0 && debts.length === 0
+
 /** Forgets an attempt that the provider did not count; one that is not remembered changes nothing. */
 export const withdraw = (state: State, at: number): State => {
   const later: Array<Sent> = []

@@ -9,6 +9,12 @@
  * lost = asked − depth / rate                       where a known depth fills in less than half of the pause
  * ```
  *
+ * Where the provider counts in windows, half a window passes anyway until the next begins:
+ *
+ * ```
+ * lost = max(asked / 2, asked − seconds / 2)
+ * ```
+ *
  * A pause that the lane chose itself costs nothing here, since the lane may choose a shorter one. If the bucket holds
  * all that the pause saves, as a window seems to at its end, the depth that explains the refusals shows it, and nothing
  * is lost.
@@ -26,7 +32,8 @@ export const defaults = {
 
 /** Reads the seconds of a pause that are lost. */
 export const lostSeconds = (state: State): number => {
-  const { bucket: { depth }, episode: { asked } } = state
+  const { bucket: { depth }, episode: { asked }, windows: { known } } = state
+  if (known !== undefined) return Math.max(asked / 2, asked - known.seconds / 2)
   if (depth === Infinity) return Math.max(0, asked - patience(state))
   const filling = depth / believed(state)
   return Math.max(0, asked - (filling < defaults.shallow * asked ? filling : Math.max(patience(state), filling)))

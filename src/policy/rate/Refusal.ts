@@ -20,6 +20,7 @@ import { believed, defaults as rates, doubling, floorOf, type Move, move, type S
 import * as Told from "./Told.ts"
 import * as Traffic from "./Traffic.ts"
 import * as BucketBounds from "./BucketBounds.ts"
+import * as WindowBounds from "./WindowBounds.ts"
 
 /** Holds the constants of this module. */
 const defaults = {
@@ -56,6 +57,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       ...state,
       episode: Episode.again(state.episode, stamp.asked ?? 0),
       bucket: Bucket.refusedAgain(state.bucket, empty, stamp.cost),
+      windows: WindowBounds.refuseAgain(state.windows, stamp.at),
       ...Failures.withdraw(state, stamp.at)
     }]
   }
@@ -97,15 +99,29 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       single: singleAfter(state, bounds)
     },
     bounds: seen,
+    windows: windowsAfter(state, stamp, seen),
     failures
   }
-  if (phase === "start") {
+  if (phase === "start" && next.windows.known === undefined) {
     const met = { units: admitted, seconds: stamp.at - traffic.since }
     const probe = Probe.eagerly(state.probe, Probe.defaults.eagerAtStart)
     const searching: State = { ...next, phase: "settle", limit: 0, bad, bucket: { ...next.bucket, met }, probe }
     return move(searching, now, "start-refused", bad * rates.firstCut)
   }
   return answer({ state, next, stamp, now, bad, admitted, units, floor, bounds })
+}
+
+/** Looks for windows, where attempts are alike. */
+const windowsAfter = (
+  { bounds, traffic: { largest, mean }, windows }: State,
+  { asked = 0, at, cost }: Stamp,
+  seen: BucketBounds.State
+): WindowBounds.State => {
+  if (largest > cost || Math.abs(mean - cost) > 1e-9 * cost) return WindowBounds.empty
+  const explained = BucketBounds.explains(seen)
+  const forgot = BucketBounds.hasForgotten(bounds)
+  const sent = BucketBounds.sentSince(bounds, at)
+  return WindowBounds.refuse(WindowBounds.withdraw(windows, at), { at, asked, explained, forgot, ...sent })
 }
 
 /**

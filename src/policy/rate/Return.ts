@@ -24,6 +24,7 @@ import * as Rise from "./Rise.ts"
 import { believed, defaults as rates, floorOf, found, heard, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Traffic from "./Traffic.ts"
 import * as BucketBounds from "./BucketBounds.ts"
+import * as WindowBounds from "./WindowBounds.ts"
 
 export { deaf } from "./ReturnState.ts"
 
@@ -49,7 +50,7 @@ const proof = (state: State): number => defaults.proof * Math.max(1, state.traff
 export const begin = (state: State, now: number): [Move, State] | undefined => {
   const { returns } = state
   const silentAt = now - returns.deaf
-  const isDue = state.phase !== "start" && returns.underWay === undefined &&
+  const isDue = state.phase !== "start" && state.windows.known === undefined && returns.underWay === undefined &&
     silentAt - returns.triedAt > heard(state) && silentAt - returns.refusedAt > defaults.least &&
     now - returns.vainAt > wait(returns.inVain)
   const high = isDue ? faded(state.high, now) : 0
@@ -134,6 +135,7 @@ export const restored = (now: State, to: State, at: number): State => {
     bad,
     streak: { ...now.streak, early: 0, inVain: 0 },
     bounds: BucketBounds.empty,
+    windows: WindowBounds.empty,
     failures: { ...now.failures, kept: undefined },
     probe: { ...now.probe, interval: probe.interval, eager: probe.eager },
     rise: Rise.over(now.rise),

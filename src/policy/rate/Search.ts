@@ -41,8 +41,8 @@ const isCounted = ({ probe, rise }: State, elapsed: number): boolean =>
 
 /** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
 export const advance = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
-  const { bucket, episode, probe, rate, step, streak, traffic } = state
-  if (streak.inVain >= Episode.defaults.emptied && step.sends > 0 && now - step.deaf - traffic.at > heard(state)) {
+  const { bucket, episode, probe, rate, returns, step, streak, traffic } = state
+  if (streak.inVain >= Episode.defaults.emptied && now - step.deaf - returns.triedAt > heard(state)) {
     const probing: State = { ...state, phase: "probe", limit: rate, streak: { ...streak, early: 0, inVain: 0 } }
     return move(probing, now, "probe-began", Math.max(rate, afterVain(state)))
   }

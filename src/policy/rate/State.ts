@@ -24,6 +24,7 @@ import * as Told from "./Told.ts"
 import * as Traffic from "./Traffic.ts"
 import * as Use from "./Use.ts"
 import * as BucketBounds from "./BucketBounds.ts"
+import * as WindowBounds from "./WindowBounds.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 import * as Silence from "../Silence.ts"
 
@@ -122,6 +123,8 @@ export interface State {
   readonly bucket: Bucket.Bucket
   /** What went out and was refused of late: it bounds the rate, whatever the depth of the bucket. */
   readonly bounds: BucketBounds.State
+  /** The window in which the provider counts, where no bucket explains what it refuses. */
+  readonly windows: WindowBounds.State
   /** Whether what the provider fails counts against its limit. */
   readonly failures: Failures.Failures
   /** What the provider stated. */
@@ -174,6 +177,7 @@ export const make = (options: Options = {}, now = 0): State => {
     streak: Episode.noStreak,
     bucket: Bucket.unknown,
     bounds: BucketBounds.empty,
+    windows: WindowBounds.empty,
     failures: Failures.none,
     told: Told.nothing,
     probe: Probe.begin(known),
@@ -200,7 +204,7 @@ export const found = (
   state: State,
   before: number,
   now: number,
-  reason: "limit-rose" | "probe-confirmed",
+  reason: "limit-rose" | "probe-confirmed" | "settled",
   rate: number
 ): [Move, State] => {
   const [moved, next] = move(state, now, reason, rate)

@@ -55,7 +55,8 @@ const lowest = (phase: number): number => {
       const asked = used < 300 ? 1 : Math.ceil((minute + 1) * 60 - phase - at)
       state = AdaptiveRate.refuse(state, { at, sent: state.traffic.sent - 1, cost: 1, asked }, at + 0.05)[1]
       at += 0.05 + asked
-      if (asked > 1) low = Math.min(low, state.rate)
+      // once the minute is known to be a window, the rate is its own
+      if (asked > 1 && state.windows.known === undefined) low = Math.min(low, state.rate)
     }
   }
   return low

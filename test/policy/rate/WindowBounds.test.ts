@@ -1,0 +1,197 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as WindowBounds from "../../../src/policy/rate/WindowBounds.ts"
+import { seeded } from "../events.ts"
+
+/** Says whether a provider admits an attempt that arrives at a time. */
+type Provider = (at: number) => boolean
+
+const sliding = (n: number, seconds: number): Provider => {
+  let sent: Array<number> = []
+  return (at) => {
+    sent = sent.filter((one) => one > at - seconds + 1e-9)
+    return sent.length < n && sent.push(at) > 0
+  }
+}
+
+const fixed = (n: number, seconds: number, phase: number): Provider => {
+  let window = -1
+  let used = 0
+  return (at) => {
+    const now = Math.floor((at + phase) / seconds + 1e-9)
+    used = now === window ? used : 0
+    window = now
+    return used < n && used++ >= 0
+  }
+}
+
+const bucket = (rate: number, depth: number): Provider => {
+  let level = depth
+  let last = 0
+  return (at) => {
+    level = Math.min(depth, level + rate * (at - last))
+    last = at
+    return level >= 1 && level-- > 0
+  }
+}
+
+/** Sends as a lane does: at the learned rate, or as a window admits; a refusal is heard of at once. */
+const run = (provider: Provider, until: number, options: { asked?: number; pause?: number; cost?: (n: number) => number } = {}) => {
+  const { asked = 0, cost = () => 1, pause = 0.3 } = options
+  let state = AdaptiveRate.make()
+  let refused = 0
+  let admitted = 0
+  let refusedAt = 0
+  for (let at = 0, n = 0; at < until; n++) {
+    state = AdaptiveRate.send(AdaptiveRate.advance(state, at)[1], cost(n), at > 0, at)
+    const { known } = state.windows
+    if (provider(at)) {
+      admitted++
+      const paced = 1 / ((known === undefined ? 1 : 3) * state.rate / cost(n))
+      at += Math.max(paced, known === undefined ? 0 : WindowBounds.wait(known, state.rate, at + paced))
+    } else {
+      refused++
+      refusedAt = at
+      state = AdaptiveRate.refuse(state, { at, sent: state.traffic.sent - cost(n), cost: cost(n), asked }, at)[1]
+      at += Math.max(asked, pause)
+    }
+  }
+  return { state, refused, admitted, refusedAt }
+}
+
+const known = ({ state }: ReturnType<typeof run>) =>
+  state.windows.known && [state.windows.known.n, state.windows.known.seconds]
+
+const heard = (
+  state: WindowBounds.State,
+  at: number,
+  fresh: ReadonlyArray<number>,
+  more: Partial<WindowBounds.Refusal> = {}
+) => WindowBounds.refuse(state, { at, asked: 0, fresh, later: [], forgot: false, explained: 1, ...more })
+
+/** So many attempts from a time on, a hundredth of a second apart. */
+const burst = (n: number, at: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => at + i / 100)
+
+describe("rate/WindowBounds", () => {
+  it.each([[20, 1], [40, 1], [120, 10], [300, 60]])("knows a sliding window of %s in %s s", (n, seconds) => {
+    const played = run(sliding(n, seconds), 40 + 6 * seconds)
+    expect(known(played)).toEqual([n, seconds])
+    expect(played.state.rate).toBeGreaterThan(0.98 * n / seconds)
+  })
+
+  it.each([[20, 1, 0.3], [40, 1, 0.77], [120, 10, 4], [300, 60, 33]])(
+    "knows a fixed window of %s in %s s that began %s s before",
+    (n, seconds, phase) => {
+      const played = run(fixed(n, seconds, phase), 40 + 6 * seconds)
+      const [found = 0, length] = known(played) ?? []
+      expect(length).toBe(seconds)
+      expect(found).toBeGreaterThan(0.94 * n)
+      expect(found).toBeLessThanOrEqual(n)
+    }
+  )
+
+  it.each([[10, 1], [10, 10], [40, 4], [40, 40], [12, 60]])("takes no bucket of %s per second that holds %s for one", (rate, depth) => {
+    for (const asked of [0, 1]) expect(known(run(bucket(rate, depth), 100, { asked }))).toBeUndefined()
+  })
+
+  it("is hardly refused any more once it is known", () => {
+    const provider = fixed(40, 1, 0.4)
+    const early = run(provider, 60, { asked: 1 })
+    const late = run(fixed(40, 1, 0.4), 120, { asked: 1 })
+    expect(known(late)).toBeDefined()
+    expect(late.refused - early.refused).toBeLessThan(3)
+    expect(late.admitted - early.admitted).toBeGreaterThan(0.93 * 60 * 40)
+  })
+
+  it("follows a window that admits less, and one that admits more", () => {
+    const [few, many] = [sliding(20, 1), sliding(60, 1)]
+    const fewer = run((at) => (at < 60 ? many : few)(at), 130)
+    expect(fewer.state.rate).toBeLessThan(22)
+    const more = run((at) => (at < 60 ? few : many)(at), 200)
+    expect(more.state.rate).toBeGreaterThan(50)
+  })
+
+  it("looks for none where attempts differ in size", () => {
+    const random = seeded(1)
+    const played = run(sliding(20, 1), 100, { cost: () => 1 + random() })
+    expect(played.state.windows).toEqual(WindowBounds.empty)
+  })
+
+  it("believes two refusals only where the window was shut for long", () => {
+    const first = heard(WindowBounds.empty, 1, burst(50, 0))
+    const again = [2, 4, 8].reduce((state, at) => heard(state, at, []), first)
+    expect(heard(again, 11.5, burst(50, 11)).known).toEqual({ seconds: 10, n: 50, sent: [...burst(50, 0), ...burst(50, 11)] })
+    expect(heard(first, 11.5, burst(50, 11)).known).toBeUndefined()
+    // a hint tells as much
+    const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
+    expect(heard(told, 11.5, burst(50, 11)).known?.n).toBe(50)
+    // unless a bucket explains as much
+    expect(heard(told, 11.5, burst(50, 11), { explained: 2 }).known).toBeUndefined()
+  })
+
+  it("remembers what was sent after the refused attempt, for the window counts it", () => {
+    const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
+    const { known } = heard(told, 11.5, burst(50, 11), { later: [11.6] })
+    expect(known?.sent.at(-1)).toBe(11.6)
+  })
+
+  it("counts no refusal twice between which little was admitted", () => {
+    let state = heard(WindowBounds.empty, 0.5, burst(50, 0))
+    for (let i = 0; i < 5; i++) state = heard(state, 10.005 + i / 100, [10 + i / 100])
+    expect(state.guesses[1]?.sliding).toEqual({ episodes: 1, least: 50, most: 50 })
+  })
+
+  it("forgets what does not explain that nothing is admitted", () => {
+    const first = heard(WindowBounds.empty, 0.6, burst(50, 0))
+    const state = heard(first, 20, [])
+    expect(state.guesses[0]?.fixed).toEqual({ episodes: 0, ends: [] })
+    expect(state.guesses[1]?.sliding.episodes).toBe(0)
+    expect(state.guesses[2]?.fixed.ends.map(({ n }) => n)).toContain(50)
+    expect(state.since).toBe(0.6)
+  })
+
+  it("makes nothing of a time that it does not remember", () => {
+    const state = heard(heard(WindowBounds.empty, 0.6, burst(50, 0)), 30, burst(60, 29), { forgot: true })
+    expect(state.sent).toHaveLength(60)
+    expect(state.guesses[1]?.sliding).toEqual({ episodes: 0, least: 0, most: Infinity })
+    expect(state.guesses[1]?.fixed.ends.at(-1)?.n).toBe(50)
+    // it remembers the last second
+    const most = heard(WindowBounds.empty, 30, burst(3000, 0))
+    expect(most.sent).toHaveLength(WindowBounds.defaults.most)
+    expect(most.guesses[0]?.sliding.episodes).toBe(1)
+    expect(most.guesses[2]?.sliding.episodes).toBe(0)
+  })
+
+  it("takes out what was refused or not counted", () => {
+    const first = heard(heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 }), 11.5, burst(50, 11))
+    const sent = WindowBounds.send(WindowBounds.send(first, 12), 12.5)
+    // what it counted before counts no more
+    expect(first.known?.sent).toHaveLength(100)
+    expect(sent.known?.sent).toHaveLength(52)
+    const less = WindowBounds.withdraw(sent, 12)
+    expect(less.known?.sent.slice(-2)).toEqual([burst(50, 11)[49], 12.5])
+    expect(WindowBounds.withdraw(less, 12)).toEqual(less)
+    expect(WindowBounds.refuseAgain(sent, 12.5).refusedAt).toBe(12.5)
+    expect(WindowBounds.refuseAgain(sent, 3).refusedAt).toBe(11.5)
+    expect(WindowBounds.refuseAgain(WindowBounds.empty, 3)).toEqual(WindowBounds.empty)
+    // and what counts no more
+    expect(WindowBounds.send(sent, 60).known?.sent).toEqual([60])
+    expect(WindowBounds.send(sent, 11.2 + 10).known?.sent[0]).toBeGreaterThan(11)
+  })
+
+  it("waits until a window has room", () => {
+    const window: WindowBounds.Window = { seconds: 1, n: 4, sent: [0, 0.1, 0.2, 0.3] }
+    expect(WindowBounds.wait(window, 4, 0.5)).toBeCloseTo(0.51, 9)
+    expect(WindowBounds.wait(window, 5, 0.5)).toBe(0)
+    expect(WindowBounds.wait(window, 0.1, 0.5)).toBeCloseTo(0.81, 9)
+    expect(WindowBounds.wait(window, 4, 3)).toBe(0)
+  })
+
+  it("reads when a long window would open, the shortest first", () => {
+    const state = heard(WindowBounds.empty, 100, burst(50, 99))
+    expect(WindowBounds.opens(state, 101)).toBeCloseTo(9.05, 9)
+    expect(WindowBounds.opens(state, 111)).toBeCloseTo(49.05, 9)
+    expect(WindowBounds.opens(state, 161)).toBe(Infinity)
+    expect(WindowBounds.opens(WindowBounds.empty, 1)).toBe(Infinity)
+  })
+})
