@@ -31,7 +31,9 @@ const rebased = (debt: Debt, rate: number, now: number, late: boolean): number =
   )
 
 const pace = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>
-  mirror === undefined && rate.windows.known === undefined ? rate.rate : Math.min(rate.ceiling, defaults.surge * rate.rate)
+  mirror === undefined && rate.windows.known === undefined
+    ? rate.rate
+    : Math.min(rate.ceiling, defaults.surge * rate.rate)
 
 const requestPace = (state: State, now: number): number =>
   pace(state.requests, state.requestMirror) * Outage.ramp(state.outage, now)

@@ -240,14 +240,20 @@ const believed = (
   for (const { fixed, seconds, sliding } of guesses) {
     const n = fixed.ends[0]?.n ?? 0
     for (
-      const { episodes, least, most } of [sliding, { episodes: fixed.episodes, least: n, most: fixed.ends.at(-1)?.n ?? 0 }]
+      const { episodes, least, most } of [sliding, {
+        episodes: fixed.episodes,
+        least: n,
+        most: fixed.ends.at(-1)?.n ?? 0
+      }]
     ) {
       if (least < defaults.least || most - least > Math.max(1, defaults.unclear * least)) continue
       const isKnown = seconds === known?.seconds
       const isShut = shut <= seconds && shut * least >= defaults.shut * seconds
       const fewer = isKnown || isShut ? 1 : 0
       const isAhead = isKnown || episodes >= explained + defaults.ahead
-      if (episodes >= defaults.episodes - fewer && isAhead && episodes > best.episodes) best = { seconds, n: least, episodes }
+      if (episodes >= defaults.episodes - fewer && isAhead && episodes > best.episodes) {
+        best = { seconds, n: least, episodes }
+      }
     }
   }
   if (best.episodes === 0) return undefined

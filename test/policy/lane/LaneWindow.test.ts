@@ -64,7 +64,12 @@ describe("LaneKernel, where requests are counted in windows", () => {
     const fresh = Kernel.make()
     const after = (inVain: number) => {
       const requests = { ...fresh.requests, streak: { ...fresh.requests.streak, inVain } }
-      return Kernel.admit({ ...fresh, requests: { ...requests, returns: { ...requests.returns, triedAt: Infinity } } }, 10, "pause", 5)[1]
+      return Kernel.admit(
+        { ...fresh, requests: { ...requests, returns: { ...requests.returns, triedAt: Infinity } } },
+        10,
+        "pause",
+        5
+      )[1]
     }
     // a tenth of a second at the rate, two tenths of silence
     expect(Kernel.wait(after(1), 5)[0]).toBeCloseTo(0.1, 9)

@@ -36,7 +36,11 @@ const bucket = (rate: number, depth: number): Provider => {
 }
 
 /** Sends as a lane does: at the learned rate, or as a window admits; a refusal is heard of at once. */
-const run = (provider: Provider, until: number, options: { asked?: number; pause?: number; cost?: (n: number) => number } = {}) => {
+const run = (
+  provider: Provider,
+  until: number,
+  options: { asked?: number; pause?: number; cost?: (n: number) => number } = {}
+) => {
   const { asked = 0, cost = () => 1, pause = 0.3 } = options
   let state = AdaptiveRate.make()
   let refused = 0
@@ -90,9 +94,12 @@ describe("rate/WindowBounds", () => {
     }
   )
 
-  it.each([[10, 1], [10, 10], [40, 4], [40, 40], [12, 60]])("takes no bucket of %s per second that holds %s for one", (rate, depth) => {
-    for (const asked of [0, 1]) expect(known(run(bucket(rate, depth), 100, { asked }))).toBeUndefined()
-  })
+  it.each([[10, 1], [10, 10], [40, 4], [40, 40], [12, 60]])(
+    "takes no bucket of %s per second that holds %s for one",
+    (rate, depth) => {
+      for (const asked of [0, 1]) expect(known(run(bucket(rate, depth), 100, { asked }))).toBeUndefined()
+    }
+  )
 
   it("is hardly refused any more once it is known", () => {
     const provider = fixed(40, 1, 0.4)
@@ -120,7 +127,11 @@ describe("rate/WindowBounds", () => {
   it("believes two refusals only where the window was shut for long", () => {
     const first = heard(WindowBounds.empty, 1, burst(50, 0))
     const again = [2, 4, 8].reduce((state, at) => heard(state, at, []), first)
-    expect(heard(again, 11.5, burst(50, 11)).known).toEqual({ seconds: 10, n: 50, sent: [...burst(50, 0), ...burst(50, 11)] })
+    expect(heard(again, 11.5, burst(50, 11)).known).toEqual({
+      seconds: 10,
+      n: 50,
+      sent: [...burst(50, 0), ...burst(50, 11)]
+    })
     expect(heard(first, 11.5, burst(50, 11)).known).toBeUndefined()
     // a hint tells as much
     const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
