@@ -74,19 +74,10 @@ export const requestWait = (state: State, now: number): number => {
   if (state.requestMirror !== undefined) return Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
   const { windows: { known } } = state.requests
   if (known !== undefined) return Math.max(paid, WindowBounds.wait(known, state.requests.rate, now))
-  const unheard = unheardSeconds(state.requests, now)
-  if (unheard > 0) return Math.max(paid, unheard)
   if (state.requests.failures.kept === undefined || isCapped(state.requests)) return paid
   const room = Math.max(returnable(state.requests), defaults.tick * rate)
   return Math.max(paid, (Spacing.owed(state.spacing, rate, now) - room) / rate)
 }
-
-/**
- * Reads the seconds until it is known whether the first attempt was admitted after refusals in vain: what follows it
- * sooner would be refused as well.
- */
-const unheardSeconds = ({ episode, returns: { triedAt }, streak }: AdaptiveRate.State, now: number): number =>
-  streak.inVain < defaults.vain || triedAt === Infinity ? 0 : triedAt + Silence.seconds(episode.lag) - now
 
 /** Reads the seconds until the limit of tokens has room for a call of `cost`. */
 export const tokenWait = (state: State, cost: number, now: number): number => {

@@ -75,8 +75,6 @@ export const defaults = {
   maxPause: 60,
   /** Pause where a refusal says nothing, in seconds: it doubles with each in a row, and is a slot of the new rate at least. */
   pause: 0.1,
-  /** Refusals in a row with nothing admitted between, after which one attempt goes first, until it is known to be admitted. */
-  vain: 2,
   /** Attempts after a pause without a hint, none of them refused, that make it long enough. */
   through: 5,
   /** Seconds by which a late timer is made up for. */

@@ -60,23 +60,6 @@ describe("LaneKernel, where requests are counted in windows", () => {
     expect(seconds).toBeLessThan(1.2 * 50)
   })
 
-  it("tries one attempt after refusals in vain, and no other before it is known to be admitted", () => {
-    const fresh = Kernel.make()
-    const after = (inVain: number) => {
-      const requests = { ...fresh.requests, streak: { ...fresh.requests.streak, inVain } }
-      return Kernel.admit(
-        { ...fresh, requests: { ...requests, returns: { ...requests.returns, triedAt: Infinity } } },
-        10,
-        "pause",
-        5
-      )[1]
-    }
-    // a tenth of a second at the rate, two tenths of silence
-    expect(Kernel.wait(after(1), 5)[0]).toBeCloseTo(0.1, 9)
-    expect(Kernel.wait(after(2), 5)[0]).toBeCloseTo(0.2, 9)
-    expect(Kernel.wait(after(2), 5.2)[0]).toBe(0)
-  })
-
   it("pauses no longer than a window of ten seconds would be shut", () => {
     const { requests, ...fresh } = Kernel.make()
     const paused = (since: number): number => {
