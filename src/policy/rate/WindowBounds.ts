@@ -19,7 +19,8 @@
  *
  * A window is believed once it explains three refusals, and more than the rates of a bucket do (`BucketBounds`). Two are
  * enough where it was shut for so long that a bucket would have admitted several. A refusal between which and the last
- * less than half a window was admitted is no evidence of its own.
+ * less than half a window was admitted is no evidence of its own. Once one was disproved, the next needs more: a limit that
+ * closes now and then may look like a window for a while.
  *
  * A fixed window admits whatever a sliding one does. So attempts are sent as a sliding window admits them, whichever it is.
  *
@@ -82,6 +83,8 @@ export interface Window {
 /** Holds what is remembered: plain data. */
 export interface State {
   readonly known: Window | undefined
+  /** Windows that were believed and then disproved: the next needs as many refusals more. */
+  readonly wrong: number
   /** When the attempts of the last minute were sent that were admitted before the last refusal. */
   readonly sent: ReadonlyArray<number>
   /** The run of refusals with none admitted between: when the first and the last were sent, seconds they asked for. */
@@ -94,6 +97,7 @@ export interface State {
 /** Remembers nothing yet. */
 export const empty: State = {
   known: undefined,
+  wrong: 0,
   sent: [],
   since: -Infinity,
   refusedAt: -Infinity,
@@ -219,8 +223,10 @@ export const refuse = (before: State, refusal: Refusal): State => {
   const inVain = fresh.length === 0
   // what a bucket would need to fill is in whole seconds
   const shut = before.refusedAt === -Infinity ? 0 : Math.max(before.refusedAt - before.since, before.asked - 1)
+  const known = believed(guesses, before, explained, inVain ? 0 : shut, [...all, ...later])
   return {
-    known: believed(guesses, before.known, explained, inVain ? 0 : shut, [...all, ...later]),
+    known,
+    wrong: before.known !== undefined && known === undefined ? before.wrong + 1 : before.wrong,
     sent: all,
     since: inVain ? before.since : at,
     refusedAt: at,
@@ -231,7 +237,7 @@ export const refuse = (before: State, refusal: Refusal): State => {
 
 const believed = (
   guesses: ReadonlyArray<Guess>,
-  known: Window | undefined,
+  { known, wrong }: State,
   explained: number,
   shut: number,
   sent: ReadonlyArray<number>
@@ -248,10 +254,10 @@ const believed = (
     ) {
       if (least < defaults.least || most - least > Math.max(1, defaults.unclear * least)) continue
       const isKnown = seconds === known?.seconds
-      const isShut = shut <= seconds && shut * least >= defaults.shut * seconds
+      const isShut = wrong === 0 && shut <= seconds && shut * least >= defaults.shut * seconds
       const fewer = isKnown || isShut ? 1 : 0
       const isAhead = isKnown || episodes >= explained + defaults.ahead
-      if (episodes >= defaults.episodes - fewer && isAhead && episodes > best.episodes) {
+      if (episodes >= defaults.episodes + (isKnown ? 0 : wrong) - fewer && isAhead && episodes > best.episodes) {
         best = { seconds, n: least, episodes }
       }
     }

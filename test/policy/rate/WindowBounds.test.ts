@@ -140,6 +140,19 @@ describe("rate/WindowBounds", () => {
     expect(heard(told, 11.5, burst(50, 11), { explained: 2 }).known).toBeUndefined()
   })
 
+  it("believes the next window later, once one was disproved", () => {
+    const played = (from: number, before: WindowBounds.State) =>
+      heard(heard(before, from + 1, burst(50, from), { asked: 9 }), from + 11.5, burst(50, from + 11))
+    const once = played(0, WindowBounds.empty)
+    expect([once.known?.n, once.wrong]).toEqual([50, 0])
+    const disproved = heard(once, 40, [])
+    expect([disproved.known, disproved.wrong]).toEqual([undefined, 1])
+    const twice = played(100, disproved)
+    expect(twice.known).toBeUndefined()
+    const more = [122, 133].reduce((state, at) => heard(state, at + 0.5, burst(50, at)), twice)
+    expect(more.known?.n).toBe(50)
+  })
+
   it("remembers what was sent after the refused attempt, for the window counts it", () => {
     const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
     const { known } = heard(told, 11.5, burst(50, 11), { later: [11.6] })
