@@ -12,7 +12,8 @@ import * as Style from "./Style.ts"
 /** What progress is drawn from, at one instant. */
 export interface View {
   readonly report: Report.Report
-  readonly lanes: ReadonlyArray<Lane.LaneStatus>
+  /** Absent for a simulation, which draws only how much of it is computed. */
+  readonly lanes: ReadonlyArray<Lane.LaneStatus> | undefined
   /** Milliseconds since the epoch, by a steady clock. */
   readonly now: number
   /** Rows and tokens of the last seconds, for rates. */
@@ -182,14 +183,14 @@ const counts = (report: Report.Report, style: Style.Style): string => {
   }${resumed} · ${failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed"}${bad}`
 }
 
-const pace = (view: View): string => {
+const pace = (view: View, lanes: ReadonlyArray<Lane.LaneStatus>): string => {
   const { report } = view
   const cost = finalCost(report)
   const spent = `${Format.usd(report.nanoUsd + report.resumedNanoUsd)}${
     cost === undefined || report.nanoUsd === 0n ? "" : ` of about ${Format.usd(cost + report.resumedNanoUsd)}`
   }`
   if (view.batch === true) return `${Format.count(report.inFlight)} in batches · ${spent}`
-  const { inFlight, limit, rate } = totals(view.lanes)
+  const { inFlight, limit, rate } = totals(lanes)
   const speed = rates(view.recent)
   return [
     `${inFlight} in flight${limit === undefined ? "" : ` of ${Math.round(limit)}`}`,
@@ -199,14 +200,14 @@ const pace = (view: View): string => {
   ].join(" · ")
 }
 
-const state = (view: View): string => {
+const state = (view: View, lanes: ReadonlyArray<Lane.LaneStatus>): string => {
   if (view.standstill !== undefined) return view.standstill
   const refusals = view.report.throttled > 0 ? `${Format.count(view.report.throttled)} × 429` : "no 429"
   if (view.batch === true) return refusals
-  const { last, pause } = totals(view.lanes)
+  const { last, pause } = totals(lanes)
   if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
   if (last === undefined) return `limit: not found yet · ${refusals}`
-  const of = view.lanes.length > 1 ? ` of ${last.lane.slice(last.lane.lastIndexOf("/") + 1)}` : ""
+  const of = lanes.length > 1 ? ` of ${last.lane.slice(last.lane.lastIndexOf("/") + 1)}` : ""
   const { latestError } = view.report
   const cause = last.subject === "outage" && last.reason === "began" && latestError !== undefined
     ? ` (${latestError})`
@@ -217,6 +218,10 @@ const state = (view: View): string => {
 /** Estimates the seconds until the end, if there is a meaningful estimate. */
 const untilEnd = (view: View): number | undefined =>
   view.batch === true || view.standstill !== undefined ? undefined : remaining(view)
+
+/** Says how fast the run is, and what bounds it. */
+const more = (view: View): ReadonlyArray<string> =>
+  view.lanes === undefined ? [] : [pace(view, view.lanes), state(view, view.lanes)]
 
 /** Draws the three lines of a terminal. */
 export const lines = (view: View, style: Style.Style, columns: number): ReadonlyArray<string> => {
@@ -230,8 +235,7 @@ export const lines = (view: View, style: Style.Style, columns: number): Readonly
   }`
   return [
     `${head} ${counts(report, style)} · ${style.cyan(eta)}`,
-    `     ${pace(view)}`,
-    style.dim(`     ${state(view)}`)
+    ...more(view).map((text, index) => index === 0 ? `     ${text}` : style.dim(`     ${text}`))
   ].map((line) => Style.cut(style.visible(line), columns))
 }
 
@@ -240,9 +244,8 @@ export const line = (view: View): string => {
   const { now, report } = view
   const left = untilEnd(view)
   const eta = left === undefined ? "" : ` · ETA ${Format.clock(left)}`
-  return `${Format.clock((now - report.startedAt) / 1000)} ${counts(report, Style.colorless)} · ${pace(view)} · ${
-    state(view)
-  }${eta}`
+  const said = [counts(report, Style.colorless), ...more(view)].join(" · ")
+  return `${Format.clock((now - report.startedAt) / 1000)} ${said}${eta}`
 }
 
 const up = (rows: number): string => rows === 0 ? "" : `\u001b[${rows}A`

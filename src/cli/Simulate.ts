@@ -168,30 +168,31 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const begun = yield* Clock.monotonicTimeNanos
   const lanes = Lanes.layer(Policy.limits(flags, policy))
   const credits = Credits.layer({ whenSuspended: waits ? "wait" : "fail" })
+  const report = Report.make(VirtualClock.defaults.startMillis)
+  report.total = rows.length * flags.repeat
+  const counting = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, Connection.counted(report)))
+  const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
+    Layer.provide(counting),
+    Layer.provideMerge(SimulatedProvider.layer(options, flags.seed)),
+    Layer.provideMerge(options.credits === undefined ? lanes : Layer.merge(lanes, credits))
+  )
   const simulated = Effect.gen(function*() {
-    const report = Report.make(yield* Clock.currentTimeMillis)
-    report.total = rows.length * flags.repeat
-    const counting = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, Connection.counted(report)))
-    const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
-      Layer.provide(counting),
-      Layer.provideMerge(SimulatedProvider.layer(options, flags.seed)),
-      Layer.provideMerge(options.credits === undefined ? lanes : Layer.merge(lanes, credits))
+    const send = yield* Sender.together({ report, retry: Policy.retry(policy) })
+    const provider = yield* SimulatedProvider.SimulatedProvider
+    const stop = waits && options.credits !== undefined
+      ? Effect.provideService(closed, SimulatedProvider.SimulatedProvider, provider)
+      : undefined
+    const job = Job.drive(
+      repeated(rows, flags.repeat),
+      { send, report, stop, concurrency: flags.concurrency },
+      () => Effect.void
     )
-    return yield* Effect.gen(function*() {
-      const send = yield* Sender.together({ report, retry: Policy.retry(policy) })
-      const provider = yield* SimulatedProvider.SimulatedProvider
-      const stop = waits && options.credits !== undefined
-        ? Effect.provideService(closed, SimulatedProvider.SimulatedProvider, provider)
-        : undefined
-      const job = Job.drive(
-        repeated(rows, flags.repeat),
-        { send, report, stop, concurrency: flags.concurrency },
-        () => Effect.void
-      )
-      return yield* Effect.raceFirst(job, Ticker.recording(report))
-    }).pipe(Effect.provide(client), Effect.map((ending) => ({ ending, report })))
-  })
-  const { ending, report } = yield* VirtualClock.wrap(simulated, { seed: flags.seed }).pipe(Effect.orDie)
+    return yield* Effect.raceFirst(job, Ticker.recording(report))
+  }).pipe(Effect.provide(client))
+  const ending = yield* Effect.raceFirst(
+    VirtualClock.wrap(simulated, { seed: flags.seed }).pipe(Effect.orDie),
+    Ticker.computing(report, host)
+  )
   const undone = Math.max(0, rows.length * flags.repeat - Report.done(report))
   const ended = yield* Clock.monotonicTimeNanos
   const ideal = Demo.ideal(options, report)

@@ -59,7 +59,24 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
     return yield* Pace.repeat(look, defaults.sample)
   }))
 
-/** Draws progress to standard error until it is interrupted, and then removes what it drew; `batch` as in `View`. */
+/** Draws what a view holds to standard error until it is interrupted, and then removes what it drew. */
+const draw = <R>(host: Host.Service, view: Effect.Effect<Progress.View, never, R>): Effect.Effect<never, never, R> => {
+  const style = Style.of(host.stderr)
+  let drawn: ReadonlyArray<string> = []
+  const redraw = Effect.map(view, (view) => {
+    const { columns } = host.stderr
+    const lines = Progress.lines(view, style, columns)
+    host.writeError(Progress.redraw(drawn, lines, columns))
+    drawn = lines
+  })
+  const log = Effect.map(view, (view) => Host.say(host, `${Progress.line(view)}\n`))
+  const loop = host.stderr.redraw
+    ? Pace.repeat(redraw, defaults.redraw)
+    : Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), Pace.repeat(log, defaults.log))
+  return Effect.ensuring(loop, Effect.sync(() => host.writeError(Progress.erase(drawn, host.stderr.columns))))
+}
+
+/** Draws the progress of a run; `batch` as in `View`. */
 export const drawing = (
   report: Report.Report,
   standstill: Standstill.Standstill,
@@ -68,29 +85,37 @@ export const drawing = (
 ): Effect.Effect<never, never, Lanes.Lanes> =>
   Effect.flatMap(SteadyClock.make, (clock) => {
     const recent = Progress.recent()
-    const style = Style.of(host.stderr)
-    let drawn: ReadonlyArray<string> = []
-    const view = Effect.gen(function*() {
-      const now = clock()
-      Progress.remember(recent, report, now)
-      return {
-        report,
-        lanes: yield* statuses,
-        now,
-        recent,
-        batch,
-        standstill: Standstill.now(standstill, report.startedAt)
-      }
-    })
-    const redraw = Effect.map(view, (view) => {
-      const { columns } = host.stderr
-      const lines = Progress.lines(view, style, columns)
-      host.writeError(Progress.redraw(drawn, lines, columns))
-      drawn = lines
-    })
-    const log = Effect.map(view, (view) => Host.say(host, `${Progress.line(view)}\n`))
-    const loop = host.stderr.redraw
-      ? Pace.repeat(redraw, defaults.redraw)
-      : Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), Pace.repeat(log, defaults.log))
-    return Effect.ensuring(loop, Effect.sync(() => host.writeError(Progress.erase(drawn, host.stderr.columns))))
+    return draw(
+      host,
+      Effect.gen(function*() {
+        const now = clock()
+        Progress.remember(recent, report, now)
+        return {
+          report,
+          lanes: yield* statuses,
+          now,
+          recent,
+          batch,
+          standstill: Standstill.now(standstill, report.startedAt)
+        }
+      })
+    )
+  })
+
+/**
+ * Draws how much of a simulation is computed, and when the computation ends. Runs beside the virtual time, and looks at
+ * no lane: a look at an instant of its own could change what the lane does next.
+ */
+export const computing = (report: Report.Report, host: Host.Service): Effect.Effect<never> =>
+  Effect.flatMap(SteadyClock.make, (clock) => {
+    const recent = Progress.recent()
+    const startedAt = clock()
+    return draw(
+      host,
+      Effect.sync(() => {
+        const now = clock()
+        Progress.remember(recent, report, now)
+        return { report: { ...report, startedAt }, lanes: undefined, now, recent }
+      })
+    )
   })

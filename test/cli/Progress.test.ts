@@ -174,6 +174,21 @@ describe("Ticker", () => {
       }).pipe(Effect.provide(Lanes.layer()))
     ))
 
+  it.effect("tells of a simulation how much of it is computed, by the clock of who waits for it", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { host: to, written } = host(false)
+      const report = Report.make(0)
+      report.total = 1000
+      const compute = Effect.forever(
+        Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => void (report.ok += 10)))
+      )
+      yield* Effect.timeoutOption(Effect.all([compute, Ticker.computing(report, to)], { concurrency: 2 }), "25 seconds")
+      expect(written.filter((text) => text !== "")).toEqual([
+        "0:10 90/1,000 rows · 90 ok · 0 failed · ETA 1:41\n",
+        "0:20 190/1,000 rows · 190 ok · 0 failed · ETA 1:21\n"
+      ])
+    })))
+
   it.effect("redraws seven times a second on a terminal, and leaves nothing behind", () =>
     VirtualClock.wrap(
       Effect.gen(function*() {

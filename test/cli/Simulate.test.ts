@@ -23,4 +23,19 @@ describe("simulate", () => {
         expect(out).not.toContain("With --on-credits wait")
       }
     })), 30_000)
+
+  it.effect(
+    "shows how much is computed, which changes nothing of what is simulated",
+    () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const args = ["simulate", shell.write("in.jsonl", Shell.prompts(600)), "--requests-per-second", "20", "--json"]
+        const shown = yield* shell.run(args, {}, { color: false, redraw: true, columns: 100 })
+        const plain = yield* shell.run(args)
+        expect(shown.err).toMatch(/[1-9]\d*\/600 rows · [1-9]\d* ok/)
+        expect(shown.err.split("\u001b[0J").at(-2)).toBe("\u001b[1A\r")
+        expect([shown.out, plain.err]).toEqual([plain.out, ""])
+      })),
+    30_000
+  )
 })
