@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Directory from "../job/files/Directory.ts"
-import { OutputError, platformCode } from "../job/JobError.ts"
+import { advice, OutputError } from "../job/JobError.ts"
 import * as Histogram from "../job/Histogram.ts"
 import * as FileIdentity from "../job/files/FileIdentity.ts"
 import * as Report from "../job/Report.ts"
@@ -315,7 +315,7 @@ ${models(report)}${failures(report)}${moves(report)}${warnings}
 
 const unwritable = (path: string, why: string) => (cause: PlatformError.PlatformError) =>
   new OutputError({
-    message: `cannot write the report ${path} (${platformCode(cause)}). ${why}`,
+    message: `cannot write the report ${path} ${advice(cause, why)}`,
     reason: "unwritable",
     path,
     cause

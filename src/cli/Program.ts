@@ -23,7 +23,7 @@ import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Input from "../job/Input.ts"
 import * as Projection from "../job/files/Projection.ts"
-import { isJobError, platformCode } from "../job/JobError.ts"
+import { advice, isJobError, platformCode } from "../job/JobError.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Doctor from "./Doctor.ts"
 import * as Emulate from "./Emulate.ts"
@@ -189,7 +189,7 @@ const configFile = Effect.fnUntraced(function*(host: Host.Service) {
       Effect.catchIf(isAbsent, () => Effect.undefined),
       Effect.mapError((error) =>
         // a file that cannot be read may hold a budget, so it is not ignored
-        new UsageError({ message: `cannot read ${path} (${platformCode(error)}). Make it readable, or remove it.` })
+        new UsageError({ message: `cannot read ${path} ${advice(error, "Make it readable, or remove it.")}` })
       )
     )
     if (text === undefined) continue

@@ -16,7 +16,7 @@ import * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
 import * as Hash from "../policy/Hash.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
-import { InputError, platformCode } from "./JobError.ts"
+import { advice, InputError, platformCode } from "./JobError.ts"
 import * as Lines from "./Lines.ts"
 import * as Row from "./Row.ts"
 
@@ -57,7 +57,7 @@ const unreadable = (path: string) => (cause: PlatformError.PlatformError): Input
   }
   const message = code === "ESPIPE"
     ? `${path} is a pipe, which can be read only once: give - and pipe it into standard input, or from code its bytes.`
-    : `cannot read ${path} (${code}). Check that it is a file and that you may read it.`
+    : `cannot read ${path} ${advice(cause, "Check that it is a file and that you may read it.")}`
   return new InputError({ message, reason: "unreadable", path, cause })
 }
 

@@ -66,6 +66,19 @@ export const isJobError = (u: unknown): u is JobError =>
  */
 export const platformCode = PlatformCode.of
 
+/**
+ * Names in brackets the failure of a file, and says what to do: `usual`, unless it is not about that file at all.
+ *
+ * @internal
+ */
+export const advice = (cause: PlatformError.PlatformError, usual: string): string => {
+  const code = platformCode(cause)
+  return code === "EMFILE" || code === "ENFILE"
+    ? `(${code}: too many files are open). Raise the limit (ulimit -n), or close programs that hold files open, and run ` +
+      "the same command again."
+    : `(${code}). ${usual}`
+}
+
 /** Says in words that a file cannot be written. */
 export interface Words {
   /** Where the disk is full. */

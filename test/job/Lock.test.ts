@@ -47,6 +47,23 @@ describe("Lock", () => {
       expect(disk.text("lock")).toBe("{\"token\":\"another\"}")
     }))
 
+  it.effect.each(
+    [
+      [true, "no file can be made in the directory /proc, though it exists. Give a path in another one."],
+      [false, "the directory /proc does not exist: make it, or give another path."]
+    ] as const
+  )("says whether the directory exists in which it cannot be made: %s", ([exists, message]) =>
+    Effect.gen(function*() {
+      const refuse = PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "writeFile" })
+      const fs: FileSystem.FileSystem = {
+        ...MemoryDisk.make().fs,
+        writeFileString: () => Effect.fail(refuse),
+        exists: (path) => Effect.succeed(exists && path === "/proc")
+      }
+      const error = yield* Effect.flip(Effect.provideService(Lock.acquire("/proc/x.lock"), FileSystem.FileSystem, fs))
+      expect([error.reason, error.message]).toEqual(["unwritable", message])
+    }).pipe(Effect.scoped))
+
   it.effect("is lost as soon as it is gone", () =>
     Effect.scoped(Effect.gen(function*() {
       const { disk, fs } = scarce()
@@ -78,7 +95,8 @@ describe("Lock", () => {
       const error = yield* Effect.flip(
         Effect.scoped(Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs))
       )
-      expect(error).toMatchObject({ reason: "unwritable", message: expect.stringContaining("(EMFILE)") })
+      const message = expect.stringContaining("lock (EMFILE: too many files are open). Raise the limit (ulimit -n)")
+      expect(error).toMatchObject({ reason: "unwritable", message })
       expect(disk.text("lock")).toBe("{\"token\":\"another\"}")
     }))
 

@@ -26,7 +26,8 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { JournalError, platformCode, platformFailure } from "../JobError.ts"
+import { advice, JournalError, platformFailure } from "../JobError.ts"
+import * as FileIdentity from "./FileIdentity.ts"
 
 /** Names a process. */
 export interface Owner {
@@ -74,13 +75,17 @@ const beginning = "{\"token\":"
 const isLock = (seen: string | undefined): boolean =>
   seen === undefined || seen.slice(0, beginning.length) === beginning.slice(0, seen.length)
 
-const failed = (path: string) =>
+const directoryOf = (path: string): string => FileIdentity.split(path)[0]
+
+const failed = (path: string, inDirectory: boolean) =>
   platformFailure(JournalError, path, {
     full: `cannot write the lock ${path}: the disk is full. Free some space and run the same command again.`,
     other: (cause) =>
-      cause.reason._tag === "NotFound"
-        ? `the directory ${path.slice(0, path.lastIndexOf("/"))} does not exist: make it, or give another path.`
-        : `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`
+      cause.reason._tag !== "NotFound"
+        ? `cannot use the lock ${path} ${advice(cause, "Check the directory and its permissions.")}`
+        : inDirectory
+        ? `no file can be made in the directory ${directoryOf(path)}, though it exists. Give a path in another one.`
+        : `the directory ${directoryOf(path)} does not exist: make it, or give another path.`
   })
 
 const locked = (path: string, what: Options["what"], seen: string | undefined) => {
@@ -138,7 +143,7 @@ export const acquire = Effect.fnUntraced(function*(
   /** Reads what a file holds: nothing where there is none. */
   const read = (file: string): Effect.Effect<string | undefined, PlatformError.PlatformError> =>
     Effect.catchIf(fs.readFileString(file), (error) => error.reason._tag === "NotFound", () => Effect.undefined)
-  const look = Effect.mapError(read(path), failed(path))
+  const look = Effect.mapError(read(path), failed(path, true))
   /** Tells whether a file is what it was; `unread` is the answer where it cannot be read. */
   const is = (file: string, seen: string | undefined, unread: boolean) =>
     Effect.orElseSucceed(Effect.map(read(file), (now) => now === seen), () => unread)
@@ -159,7 +164,12 @@ export const acquire = Effect.fnUntraced(function*(
   const create = fs.writeFileString(path, content, { flag: "wx" }).pipe(
     Effect.as(true),
     Effect.catch((error) =>
-      error.reason._tag === "AlreadyExists" ? Effect.succeed(false) : Effect.fail(failed(path)(error))
+      error.reason._tag === "AlreadyExists"
+        ? Effect.succeed(false)
+        : Effect.flatMap(
+          Effect.orElseSucceed(fs.exists(directoryOf(path)), () => false),
+          (exists) => Effect.fail(failed(path, exists)(error))
+        )
     )
   )
 

@@ -21,7 +21,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as DiskFull from "./DiskFull.ts"
 import * as FileIdentity from "./FileIdentity.ts"
-import { OutputError, platformCode, platformFailure } from "../JobError.ts"
+import { advice, OutputError, platformFailure } from "../JobError.ts"
 import * as Unread from "./Unread.ts"
 
 /** An output file that is being made. */
@@ -45,7 +45,7 @@ const failed = (path: string) =>
   platformFailure(OutputError, path, {
     full: `the disk is full: ${path} cannot grow. The answers are safe in the journal; free some space and run the ` +
       "same command again.",
-    other: (cause) => `cannot write ${path} (${platformCode(cause)}). Check the directory and its permissions.`
+    other: (cause) => `cannot write ${path} ${advice(cause, "Check the directory and its permissions.")}`
   })
 
 const commonLength = (a: Uint8Array, b: Uint8Array, length: number): number => {

@@ -30,7 +30,7 @@ import * as Stream from "effect/Stream"
 import * as FileIdentity from "../files/FileIdentity.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as IdIndex from "./IdIndex.ts"
-import { JournalError, platformCode } from "../JobError.ts"
+import { advice, JournalError } from "../JobError.ts"
 import * as Format from "./JournalFormat.ts"
 import * as JournalMatch from "./JournalMatch.ts"
 import * as JournalReader from "./JournalReader.ts"
@@ -123,8 +123,9 @@ const inputOf = ({ input: { fingerprint, path } }: Options): Format.Head["input"
 
 const failedToOpen = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
   new JournalError({
-    message: `cannot open the journal ${path} for writing (${platformCode(cause)}). Check the directory and its ` +
-      "permissions, or give another path.",
+    message: `cannot open the journal ${path} for writing ${
+      advice(cause, "Check the directory and its permissions, or give another path.")
+    }`,
     reason: "unwritable",
     path,
     cause

@@ -9,7 +9,7 @@ import type * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
 import * as IdIndex from "./IdIndex.ts"
-import { JournalError, platformCode } from "../JobError.ts"
+import { advice, JournalError, platformCode } from "../JobError.ts"
 import * as Format from "./JournalFormat.ts"
 import * as Lines from "../Lines.ts"
 
@@ -42,7 +42,7 @@ export const unreadable = (path: string) => (cause: PlatformError.PlatformError)
       cause
     })
     : new JournalError({
-      message: `cannot read the journal ${path} (${platformCode(cause)}). Check the path and its permissions.`,
+      message: `cannot read the journal ${path} ${advice(cause, "Check the path and its permissions.")}`,
       reason: "unreadable",
       path,
       cause
