@@ -143,18 +143,15 @@ interface Totals {
   readonly limit: number | undefined
   readonly rate: number
   readonly queued: number
-  readonly last: Lane.Decision | undefined
   readonly pause: number
 }
 
 /** Adds up the lanes of a run; the rate is that of the lanes that have work. */
 export const totals = (lanes: ReadonlyArray<Lane.LaneStatus>): Totals => {
   let limit: number | undefined
-  let last: Lane.Decision | undefined
   let pause = 0
   for (const lane of lanes) {
     if (lane.inFlightLimit !== undefined) limit = (limit ?? 0) + lane.inFlightLimit
-    if (lane.lastDecision !== undefined && lane.lastDecision.at >= (last?.at ?? 0)) last = lane.lastDecision
     if (lane.pause !== undefined) pause = Math.max(pause, Duration.toSeconds(lane.pause))
   }
   return {
@@ -162,10 +159,23 @@ export const totals = (lanes: ReadonlyArray<Lane.LaneStatus>): Totals => {
     limit,
     rate: lanes.reduce((sum, lane) => lane.inFlight + lane.queued > 0 ? sum + lane.requestsPerSecond : sum, 0),
     queued: lanes.reduce((sum, lane) => sum + lane.queued, 0),
-    last,
     pause
   }
 }
+
+/** Tells whether a decision still holds, as that of a limit does, or is over for a short time only, as a pause. */
+const isNews = ({ at, reason, subject, to }: Lane.Decision, now: number): boolean =>
+  (subject !== "pause" && reason !== "ended") ||
+  // a wall clock that was set meanwhile makes none last
+  Math.abs(now - at - (subject === "pause" ? to * 1000 : 0)) < window
+
+/** Finds the latest decision that is worth a word. */
+const latest = (lanes: ReadonlyArray<Lane.LaneStatus>, now: number): Lane.Decision | undefined =>
+  lanes.reduce<Lane.Decision | undefined>(
+    (last, { lastDecision: next }) =>
+      next !== undefined && next.at >= (last?.at ?? 0) && isNews(next, now) ? next : last,
+    undefined
+  )
 
 const bar = (share: number, columns: number, style: Style.Style): string => {
   const full = Math.round(Math.min(1, Math.max(0, share)) * columns)
@@ -204,9 +214,13 @@ const state = (view: View, lanes: ReadonlyArray<Lane.LaneStatus>): string => {
   if (view.standstill !== undefined) return view.standstill
   const refusals = view.report.throttled > 0 ? `${Format.count(view.report.throttled)} × 429` : "no 429"
   if (view.batch === true) return refusals
-  const { last, pause } = totals(lanes)
+  const { pause, rate } = totals(lanes)
   if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
-  if (last === undefined) return `limit: not found yet · ${refusals}`
+  const last = latest(lanes, view.now)
+  if (last === undefined) {
+    const found = rate > 0 && Number.isFinite(rate) && lanes.some(({ phase }) => phase !== "start")
+    return `limit: ${found ? amount("requests", rate) : "not found yet"} · ${refusals}`
+  }
   const of = lanes.length > 1 ? ` of ${last.lane.slice(last.lane.lastIndexOf("/") + 1)}` : ""
   const { latestError } = view.report
   const cause = last.subject === "outage" && last.reason === "began" && latestError !== undefined

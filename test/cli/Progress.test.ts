@@ -102,6 +102,33 @@ describe("Progress", () => {
     expect(text).toContain("0 failed · 1 bad line · ")
   })
 
+  it("says for ten seconds that a pause or an outage is over, and of an outage that it lasts while it does", () => {
+    const said = (more: Partial<Lane.Decision>, secondsAgo: number, phase: "settle" | "start" = "settle") => {
+      const last = decision({ ...more, at: start + 10_000 - secondsAgo * 1000 })
+      const [, , state] = Progress.lines(view(5, [lane({ phase, lastDecision: last })]), Style.colorless, 140)
+      return state?.slice(5, -" · no 429".length)
+    }
+    const back = { subject: "outage", reason: "ended" } as const
+    expect([said(back, 9), said(back, 11)]).toEqual(["limit: the provider is back", "limit: 10 req/s"])
+    expect(said(back, 11, "start")).toBe("limit: not found yet")
+    expect(said({ subject: "outage", reason: "began" }, 60)).toBe("limit: the provider fails everything")
+    const pause = { subject: "pause", reason: "hint", to: 5 } as const
+    expect([said(pause, 14), said(pause, 16)]).toEqual(["limit: paused 5 s (as asked)", "limit: 10 req/s"])
+    expect(said({}, 600)).toBe("limit: 12 req/s → 10 req/s (settled just below the limit)")
+    // the wall clock was set back by an hour
+    expect(said(back, -3600)).toBe("limit: 10 req/s")
+  })
+
+  it("says the latest of all lanes that is worth a word", () => {
+    const lanes = [
+      lane({ lastDecision: decision({ at: start }) }),
+      lane({ lastDecision: decision({ to: 7, at: start + 5 }) })
+    ]
+    const over = lane({ lastDecision: decision({ subject: "outage", reason: "ended", at: start - 1e5 }) })
+    expect(Progress.line(view(5, [...lanes, over]))).toContain("12 req/s → 7.0 req/s")
+    expect(Progress.line(view(5, [...lanes.reverse(), over]))).toContain("12 req/s → 7.0 req/s")
+  })
+
   it("knows no end where nobody counted the rows, and none before a row has settled", () => {
     expect(Progress.remaining(view(5, []))).toBe(Infinity)
     expect(Progress.remaining(view(0, [], 10))).toBe(Infinity)
@@ -128,7 +155,7 @@ describe("Progress", () => {
       lane({ inFlight: 2, queued: 1, inFlightLimit: 4, pause: Duration.seconds(2), lastDecision: decision({ at: 5 }) }),
       lane({ inFlight: 0, queued: 0, requestsPerSecond: 99, lastDecision: decision({ at: 9, to: 7 }) })
     ])
-    expect(totals).toMatchObject({ inFlight: 2, queued: 1, limit: 4, rate: 10, pause: 2, last: { to: 7 } })
+    expect(totals).toMatchObject({ inFlight: 2, queued: 1, limit: 4, rate: 10, pause: 2 })
     expect(Progress.lines(view(5, [lane({ pause: Duration.seconds(2) })], 10), Style.colorless, 100)[2]).toContain(
       "paused, 2 s left"
     )
