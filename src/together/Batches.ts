@@ -79,7 +79,11 @@ export interface BatchesApi {
   readonly list: Effect.Effect<ReadonlyArray<BatchJob>, TogetherError>
   /** Reads the state of a batch: status, progress, the ids of its output files. */
   readonly get: (id: string) => Effect.Effect<BatchJob, TogetherError>
-  /** Cancels a batch. */
+  /**
+   * Cancels a batch.
+   *
+   * **Errors**: `ConflictError` for a batch that has ended, also by a cancellation whose answer was lost: {@link get} tells.
+   */
   readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
 }
 

@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Call, TokenEstimate } from "../domain/Call.ts"
-import { DecodeError, type InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import { DecodeError, type InvalidRequestError, isBeforeWork, type TogetherError } from "../domain/TogetherError.ts"
 import * as Fallback from "../guard/Fallback.ts"
 import { CurrentPolicy } from "../guard/retry/Retry.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
@@ -141,19 +141,36 @@ const exchanged = (transport: Transport, exchange: Exchange, observed: Pipeline.
     }
   )
 
+type Attempt<A> = (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+
 const exchangeDecoded = <A>(
   transport: Transport,
   exchange: Exchange,
   estimate: TokenEstimate,
   decode: AnswerDecoder.Decode<A>
-) => {
+): Attempt<A> => {
   const asked = { exchange, estimate, decode }
-  return (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
+  return (observed) =>
     Effect.flatMap(exchanged(transport, exchange, observed), (answer) => {
       const read = AnswerDecoder.read(asked, answer, transport.secrets)
       if (Result.isFailure(read)) return Effect.fail(read.failure)
       observed.usage = read.success.usage
       return Effect.succeed(read.success.value)
+    })
+}
+
+/**
+ * Takes a 404 for the success of a deletion if an attempt before it may have deleted, and its answer was lost; unless the
+ * caller's schema wants something in the answer.
+ */
+const deleting = <A>(attempt: Attempt<A>, decode: AnswerDecoder.Decode<A>): Attempt<A> => {
+  let isDoubtful = false
+  return (observed) =>
+    Effect.catch(attempt(observed), (error) => {
+      const done = isDoubtful && error._tag === "NotFoundError" ? decode(undefined) : undefined
+      if (done !== undefined && Result.isSuccess(done)) return Effect.succeed(done.success)
+      isDoubtful ||= !isBeforeWork(error)
+      return Effect.fail(error)
     })
 }
 
@@ -198,7 +215,7 @@ export const make = (shared: Shared): Client => {
   const answering = <A>(
     requested: Result.Result<Requested, InvalidRequestError>,
     options: CallOptions | undefined,
-    attempt: (exchange: Exchange, call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+    attempt: (exchange: Exchange, call: Call) => Attempt<A>
   ): Effect.Effect<A, TogetherError> => {
     if (Result.isFailure(requested)) return Effect.fail(requested.failure)
     const { exchange, subject } = requested.success
@@ -250,7 +267,7 @@ export const make = (shared: Shared): Client => {
   const byPath = <A>(
     request: RawRequest,
     options: CallOptions | undefined,
-    attempt: (exchange: Exchange, call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+    attempt: (exchange: Exchange, call: Call) => Attempt<A>
   ): Effect.Effect<A, TogetherError> =>
     Effect.suspend(() => answering(requestedByPath(shared, request), options, attempt))
 
@@ -296,7 +313,10 @@ export const make = (shared: Shared): Client => {
     stream,
     request: (request, options) => {
       const decode = Schema.decodeUnknownResult(request.response)
-      return byPath(request, options, (exchange, call) => exchangeDecoded(transport, exchange, call.estimate, decode))
+      return byPath(request, options, (exchange, call) => {
+        const attempt = exchangeDecoded(transport, exchange, call.estimate, decode)
+        return exchange.method === "DELETE" ? deleting(attempt, decode) : attempt
+      })
     },
     events,
     pieces,

@@ -79,7 +79,7 @@ export interface FilesApi {
    * **Gotchas**: what a stream that fails has written is a part of the file.
    */
   readonly stream: (id: string) => Stream.Stream<Uint8Array, TogetherError>
-  /** Deletes a file. */
+  /** Deletes a file. A 404 at a repeat, after an attempt whose answer was lost, is a success: `{}`. */
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 

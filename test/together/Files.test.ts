@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Schedule, Stream } from "effect"
+import { Clock, Effect, Schedule, Schema, Stream } from "effect"
 import { Deadline, Retry, Together, type TogetherError } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 
@@ -64,6 +64,46 @@ describe("an upload", () => {
         { retry: Schedule.recurs(2) }
       )
   )
+})
+
+describe("a deletion", () => {
+  const gone = Reply.json({ error: { message: "File not found", type: "not_found" } }, { status: 404 })
+  const deleted = (first: Reply.Reply) =>
+    virtually(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(first, gone)
+        return yield* Effect.result(use((together) => together.files.delete("file-1")))
+      }),
+      { retry: Schedule.recurs(2) }
+    )
+
+  it.effect.each<[string, Reply.Reply]>([
+    ["reset", Reply.broken("reset")],
+    ["answered with 502", Reply.json({ error: { message: "bad gateway" } }, { status: 502 })],
+    ["hung", Reply.hang]
+  ])("that was %s and is answered with 404 when it is repeated has worked", ([, first]) =>
+    Effect.gen(function*() {
+      expect(yield* deleted(first)).toMatchObject({ _tag: "Success", success: {} })
+    }))
+
+  it.effect.each<[string, Reply.Reply]>([
+    ["not sent before", gone],
+    ["refused before", Reply.json({ error: { message: "slow down" } }, { status: 429 })],
+    ["without a connection before", Reply.broken("refused")]
+  ])("that was %s has found no file", ([, first]) =>
+    Effect.gen(function*() {
+      expect(yield* deleted(first)).toMatchObject({ _tag: "Failure", failure: { _tag: "NotFoundError" } })
+    }))
+
+  it.effect("by path fails if its answer must hold something", () =>
+    virtually(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.broken("reset"), gone)
+        const asked = { method: "DELETE", path: "/x/1", response: Schema.Struct({ id: Schema.String }) } as const
+        expect(yield* Effect.flip(use((together) => together.request(asked)))).toMatchObject({ _tag: "NotFoundError" })
+      }),
+      { retry: Schedule.recurs(2) }
+    ))
 })
 
 describe("a download", () => {
