@@ -19,8 +19,10 @@
  *
  * A window is believed once it explains three refusals, and more than the rates of a bucket do (`BucketBounds`). Two are
  * enough where it was shut for so long that a bucket would have admitted several. A refusal between which and the last
- * less than half a window was admitted is no evidence of its own. Once one was disproved, the next needs more: a limit that
- * closes now and then may look like a window for a while.
+ * less than half a window was admitted is no evidence of its own. Where a bucket explains all that it remembers, none is
+ * believed: at a steady rate, the seconds before refusals are alike. A window that is kept to and admits little before each
+ * of three refusals is none. Once one was disproved, the next needs more: a limit that closes now and then may look like a
+ * window for a while.
  *
  * A fixed window admits whatever a sliding one does. So attempts are sent as a sliding window admits them, whichever it is.
  *
@@ -48,6 +50,8 @@ export const defaults = {
   shut: 10,
   /** Share of a window that must be admitted between two refusals, for both to be evidence. */
   fresh: 0.5,
+  /** Refusals in a row before which it admitted less than that, though it was kept to, that disprove a window. */
+  early: 3,
   /** Seconds that a window is taken to be longer than it is: a share, at most so many. */
   longer: 0.01,
   longerMost: 0.05,
@@ -91,6 +95,8 @@ export interface State {
   readonly since: number
   readonly refusedAt: number
   readonly asked: number
+  /** Refusals in a row before which a window that was kept to admitted little. */
+  readonly early: number
   readonly guesses: ReadonlyArray<Guess>
 }
 
@@ -102,6 +108,7 @@ export const empty: State = {
   since: -Infinity,
   refusedAt: -Infinity,
   asked: 0,
+  early: 3,
   guesses: defaults.lengths.map((seconds) => ({
     seconds,
     fixed: { episodes: 0, ends: [] },
@@ -223,7 +230,11 @@ export const refuse = (before: State, refusal: Refusal): State => {
   const inVain = fresh.length === 0
   // what a bucket would need to fill is in whole seconds
   const shut = before.refusedAt === -Infinity ? 0 : Math.max(before.refusedAt - before.since, before.asked - 1)
-  const known = believed(guesses, before, explained, inVain ? 0 : shut, [...all, ...later])
+  const found = believed(guesses, before, explained, inVain ? 0 : shut, [...all, ...later])
+  // where a window is kept to, it admits again what it admitted before
+  const early = before.known === undefined || isFresh(admitted, before.known.n) ? 0 : before.early + (inVain ? 0 : 1)
+  const isBroken = early >= defaults.early
+  const known = isBroken ? undefined : found
   return {
     known,
     wrong: before.known !== undefined && known === undefined ? before.wrong + 1 : before.wrong,
@@ -231,7 +242,8 @@ export const refuse = (before: State, refusal: Refusal): State => {
     since: inVain ? before.since : at,
     refusedAt: at,
     asked: inVain ? Math.max(before.asked, asked) : asked,
-    guesses
+    early: isBroken ? 0 : early,
+    guesses: isBroken ? empty.guesses : guesses
   }
 }
 

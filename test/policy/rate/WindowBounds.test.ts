@@ -48,16 +48,18 @@ const run = (
   let refusedAt = 0
   for (let at = 0, n = 0; at < until; n++) {
     state = AdaptiveRate.send(AdaptiveRate.advance(state, at)[1], cost(n), at > 0, at)
-    const { known } = state.windows
+    const shut = (seconds: number): number => {
+      const { rate, windows: { known } } = state
+      return known === undefined ? seconds : Math.max(seconds, WindowBounds.wait(known, rate, at))
+    }
     if (provider(at)) {
       admitted++
-      const paced = 1 / ((known === undefined ? 1 : 3) * state.rate / cost(n))
-      at += Math.max(paced, known === undefined ? 0 : WindowBounds.wait(known, state.rate, at + paced))
+      at += shut(cost(n) / ((state.windows.known === undefined ? 1 : 3) * state.rate))
     } else {
       refused++
       refusedAt = at
       state = AdaptiveRate.refuse(state, { at, sent: state.traffic.sent - cost(n), cost: cost(n), asked }, at)[1]
-      at += Math.max(asked, pause)
+      at += shut(Math.max(asked, pause))
     }
   }
   return { state, refused, admitted, refusedAt }
@@ -153,10 +155,28 @@ describe("rate/WindowBounds", () => {
     expect(more.known?.n).toBe(50)
   })
 
+  it("disproves a window that is kept to and admits little before each of three refusals", () => {
+    const known = heard(heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 }), 11.5, burst(50, 11))
+    const early = [21.1, 21.2].reduce((state, at) => heard(state, at, burst(10, at - 0.1)), known)
+    expect([early.known?.n, early.early, early.wrong]).toEqual([50, 2, 0])
+    // one in vain counts no further, one with a full window before it makes good
+    expect(heard(early, 21.3, []).early).toBe(2)
+    expect(heard(early, 31.7, burst(50, 31.1)).early).toBe(0)
+    const disproved = heard(early, 21.3, burst(10, 21.2))
+    expect([disproved.known, disproved.early, disproved.wrong]).toEqual([undefined, 0, 1])
+    expect(disproved.guesses).toEqual(WindowBounds.empty.guesses)
+  })
+
   it("remembers what was sent after the refused attempt, for the window counts it", () => {
     const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
     const { known } = heard(told, 11.5, burst(50, 11), { later: [11.6] })
     expect(known?.sent.at(-1)).toBe(11.6)
+  })
+
+  it.each([28.4, 33.5])("is hardly refused by a bucket of %s per second, which many a window resembles", (rate) => {
+    const { refused, state } = run(bucket(rate, rate), 100, { pause: 0.01 })
+    expect(refused).toBeLessThan(40)
+    expect(state.windows.known).toBeUndefined()
   })
 
   it("counts no refusal twice between which little was admitted", () => {
