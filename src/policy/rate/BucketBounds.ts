@@ -237,9 +237,6 @@ const explained = (state: State, episodes: ReadonlyArray<Episode>): Bounds | und
 /** Counts the last episodes that some rate explains, one at least: also where the limit would have to have moved. */
 export const explains = (state: State): number => explained(state, state.episodes)?.episodes ?? 1
 
-/** Says whether some rate explains as many episodes as are remembered. */
-export const explainsAll = (state: State): boolean => explains(state) === defaults.remembered
-
 const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefined => {
   const depth = (k: number) => Math.min(...episodes.map((one) => one.measure.refused[k]!))
   const held = (k: number) => Math.max(...episodes.map((one) => one.measure.admitted[k + 1]!))

@@ -118,7 +118,9 @@ const windowsAfter = (
   seen: BucketBounds.State
 ): WindowBounds.State => {
   if (largest > cost || Math.abs(mean - cost) > 1e-9 * cost) return WindowBounds.empty
-  const explained = BucketBounds.explainsAll(seen) ? Infinity : BucketBounds.explains(seen)
+  const episodes = BucketBounds.explains(seen)
+  // where a bucket explains all that is remembered, no window explains more
+  const explained = episodes === BucketBounds.defaults.remembered ? Infinity : episodes
   const forgot = BucketBounds.hasForgotten(bounds)
   const sent = BucketBounds.sentSince(bounds, at)
   return WindowBounds.refuse(WindowBounds.withdraw(windows, at), { at, asked, explained, forgot, ...sent })

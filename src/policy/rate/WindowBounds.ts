@@ -26,7 +26,9 @@
  *
  * A fixed window admits whatever a sliding one does. So attempts are sent as a sliding window admits them, whichever it is.
  *
- * Costs a pass over the attempts of the last minute for each refusal. Times are seconds.
+ * Costs nothing for an attempt before a window is known. A refusal that begins an episode costs passes over the attempts of
+ * the last minute, and over those since the last one for each number that they exceed: some milliseconds where thousands
+ * were sent. Times are seconds.
  */
 
 /** Holds the constants of this module. */
@@ -108,7 +110,7 @@ export const empty: State = {
   since: -Infinity,
   refusedAt: -Infinity,
   asked: 0,
-  early: 3,
+  early: 0,
   guesses: defaults.lengths.map((seconds) => ({
     seconds,
     fixed: { episodes: 0, ends: [] },
@@ -154,6 +156,8 @@ const endsAfter = ({ all, at, cut }: Admitted, seconds: number): ReadonlyArray<E
 
 /** Says whether some window admitted more; attempts that may belong to either of two are left out. */
 const isExceeded = ({ from, n, to }: End, seconds: number, sent: ReadonlyArray<number>): boolean => {
+  // of the many numbers of a long window, most are above all that was sent
+  if (sent.length <= n) return false
   let window = NaN
   let count = 0
   return sent.some((at) => {
