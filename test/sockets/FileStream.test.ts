@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Redacted, Schedule, Stream } from "effect"
 import { Together, UndiciHttpClient } from "effect-together"
 import { Agent } from "undici"
-import { serve } from "./server.ts"
+import { pour, serve } from "./server.ts"
 
 const undici = UndiciHttpClient.layerEffect(
   Effect.acquireRelease(Effect.sync(() => new Agent()), (agent) => Effect.promise(() => agent.destroy()))
@@ -32,16 +32,8 @@ describe.concurrent.each(transports)("files.stream over %s", (_, layerOf) => {
       const total = 24 * 1024 * 1024
       let written = 0
       const server = yield* serve((_, response) => {
-        const part = Buffer.alloc(64 * 1024, 97)
-        const write = (): void => {
-          while (written < total) {
-            written += part.length
-            if (!response.write(part)) return void response.once("drain", write)
-          }
-          response.end()
-        }
         response.writeHead(200, { "content-type": "text/plain", "content-length": total })
-        write()
+        pour(response, total, (bytes) => void (written = bytes))
       })
       const fs = yield* FileSystem.FileSystem
       const path = `${yield* fs.makeTempDirectoryScoped()}/f`

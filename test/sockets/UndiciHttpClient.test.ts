@@ -7,7 +7,7 @@ import { Chat, Together, UndiciHttpClient } from "effect-together"
 import { HttpBody, HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { gzipSync } from "node:zlib"
 import { Agent, MockAgent } from "undici"
-import { chatAnswer, delta, json, serve } from "./server.ts"
+import { chatAnswer, delta, json, pour, serve } from "./server.ts"
 
 const request = { model: "m", messages: [{ role: "user", content: "?" }] }
 const once = { retry: Schedule.recurs(0) }
@@ -274,17 +274,7 @@ describe.concurrent("the HttpClient", () => {
     Effect.gen(function*() {
       const total = 32 * 1024 * 1024
       let written = 0
-      const server = yield* serve((_, response) => {
-        const part = Buffer.alloc(64 * 1024, 97)
-        const write = (): void => {
-          while (written < total) {
-            written += part.length
-            if (!response.write(part)) return void response.once("drain", write)
-          }
-          response.end()
-        }
-        write()
-      })
+      const server = yield* serve((_, response) => pour(response, total, (bytes) => void (written = bytes)))
       const http = yield* client
       const response = yield* http.get(server.baseUrl)
       let before = -1

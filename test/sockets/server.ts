@@ -50,6 +50,21 @@ export const serve = (handle: (received: Received, response: ServerResponse, ind
       })
   )
 
+/** Sends a body of so many bytes as fast as it is taken, and tells how many were written each time. */
+export const pour = (response: ServerResponse, total: number, onWritten: (bytes: number) => void): void => {
+  const part = Buffer.alloc(64 * 1024, 97)
+  let written = 0
+  const write = (): void => {
+    while (written < total) {
+      written += part.length
+      onWritten(written)
+      if (!response.write(part)) return void response.once("drain", write)
+    }
+    response.end()
+  }
+  write()
+}
+
 /** Answers with JSON. */
 export const json = (
   response: ServerResponse,
