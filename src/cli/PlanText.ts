@@ -53,6 +53,8 @@ export interface Drawn {
 /** Says how many models are listed, and how many of those without a price. */
 const keep = { models: 100, unpriced: 10 } as const
 
+const othersUnpriced = (count: number): string => `… and ${Format.count(count)} more models without a price`
+
 const right = (head: string) => ({ head, align: "right" as const })
 
 const table = (plan: PlanSums.Plan, style: Style.Style): string =>
@@ -113,10 +115,7 @@ const cost = ({ plan }: Drawn, style: Style.Style): ReadonlyArray<string> => {
       ? [`${Format.count(plan.models.size - keep.models)} more models are not listed: --json has them`]
       : []),
     ...(plan.models.size > 1 ? [`all models: ${low} – ${high}, expected ${expected}`] : []),
-    ...Format.first(unpriced, keep.unpriced, (others) => `… and ${Format.count(others)} more models without a price`)
-      .map(
-        style.yellow
-      ),
+    ...Format.first(unpriced, keep.unpriced, othersUnpriced).map(style.yellow),
     ...(open === 0 ? [] : [style.yellow(
       `${
         Format.plural(open, "row")

@@ -174,8 +174,8 @@ const look = Effect.fnUntraced(function*(
   if (Option.isSome(found) && Number(ByteSize.toBigInt(found.value.size)) > end()) {
     return yield* new JournalError({
       message: `another process writes to the journal ${path}, which it has by another name (a hard link, a mounted ` +
-        "file), or has taken over while this one stood still. Nothing more is sent. Let one job have one journal, and run the same command again when the other one " +
-        "has ended.",
+        "file), or has taken over while this one stood still. Nothing more is sent. Let one job have one journal, and " +
+        "run the same command again when the other one has ended.",
       reason: "lock-lost",
       path
     })

@@ -64,7 +64,7 @@ export {
 } from "./LaneState.ts"
 
 /**
- * Reads the seconds until an attempt of `tokens` may be sent, 0 for now, and what it waits for; a call of the mean size
+ * Reads the seconds until an attempt of `tokens` may be sent, 0 if it may at once, and what it waits for; a call of the mean size
  * where none is named. `Infinity`: until one ends.
  */
 export const wait = (

@@ -334,7 +334,7 @@ const excess = (state: State): number => {
 export const longest = (state: State, owed: number, now: number): number =>
   Return.longest(state.back, owed) - Math.max(0, now - state.ahead.at)
 
-/** Reads the seconds until a call of `cost` will be admitted, but for the risk; 0 for now. */
+/** Reads the seconds until a call of `cost` will be admitted, but for the risk; 0 if it is at once. */
 export const wait = (state: State, cost: number, now: number): number => {
   const { rates, seconds, spread, weights, windows } = state.guesses
   const { at, counted, levels, surplus } = state.ahead

@@ -57,7 +57,7 @@ export const add = (count: SlidingCount, cost: number, most: number, at: number)
   return entries
 }
 
-/** Reads the seconds until no more than `room` counts; 0 for now. */
+/** Reads the seconds until no more than `room` counts; 0 if so already. */
 export const wait = (count: SlidingCount, room: number, now: number): number => {
   let counted = 0
   for (let i = count.length - 1; i >= 0; i--) {
