@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Schedule, Tracer } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Schedule, Tracer } from "effect"
 import { EmbeddingModel, Model } from "effect/ai"
 import { Retry } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
@@ -179,6 +179,39 @@ describe("TogetherEmbeddingModel", () => {
       }),
       { extra: { user_field: 1, model: "other" } }
     ))
+
+  it.effect("goes on with a request until the last of its callers has left, then gives back all that it holds", () =>
+    run(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.hang)
+      const first = yield* Effect.forkChild(embed("a"), { startImmediately: true })
+      const last = yield* Effect.forkChild(embed("b"), { startImmediately: true })
+      yield* Effect.sleep("1 second")
+      expect(yield* bodies).toEqual([{ model: name, input: ["a", "b"] }])
+      yield* Fiber.interrupt(first)
+      expect(yield* TogetherTest.open).toHaveLength(1)
+      yield* Fiber.interrupt(last)
+      expect(yield* TogetherTest.open).toHaveLength(0)
+    })))
+
+  it.effect("answers a caller that stays when another has left", () =>
+    run(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.after(Reply.embeddings([[1], [2]]), "2 seconds"))
+      const leaves = yield* Effect.forkChild(embed("a"), { startImmediately: true })
+      const stays = yield* Effect.forkChild(embed("b"), { startImmediately: true })
+      yield* Effect.sleep("1 second")
+      yield* Fiber.interrupt(leaves)
+      expect((yield* Fiber.join(stays)).vector).toEqual([2])
+    })))
+
+  it.effect("sends nothing for callers that leave before their texts are sent, and repeats nothing after them", () =>
+    run(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.rateLimited({ reset: 30 }))
+      const early = yield* Effect.forkChild(embed("a"), { startImmediately: true })
+      yield* Fiber.interrupt(early)
+      expect(yield* Effect.timeoutOption(embed("b"), "10 seconds")).toEqual(Option.none())
+      yield* Effect.sleep("5 minutes")
+      expect(yield* bodies).toEqual([{ model: name, input: ["b"] }])
+    })))
 
   it("refuses counts that are none and a model without a name", () => {
     expect(() => TogetherEmbeddingModel.model(name, { dimensions: 0 })).toThrow(

@@ -49,6 +49,7 @@ import { fromWire } from "../../domain/Usage.ts"
 import { CurrentDeadline } from "../../guard/Deadline.ts"
 import { CurrentPolicy } from "../../guard/retry/Retry.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
+import * as AiBatch from "./AiBatch.ts"
 import * as AiFailure from "./AiFailure.ts"
 import type { CallOptions } from "../CallOptions.ts"
 import * as ContextGuards from "../ContextGuards.ts"
@@ -182,7 +183,7 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
       )
       return { results: parts.flatMap((part) => part.vectors), usage: { inputTokens }, model: parts[0]?.model }
     })
-    return EmbeddingModel.make({
+    const service = EmbeddingModel.make({
       // a batch runs in the context of its first caller, so callers with other guards get a batch of their own. That
       // may be unneeded, if the client has guards that come first, which cannot be seen here; but one more request does
       // no harm, and a wrong budget would
@@ -198,6 +199,7 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
           Effect.tap((answer) => annotated({ response: { model: answer.model }, usage: answer.usage }))
         )
     })
+    return Effect.map(service, AiBatch.owned)
   })
 }
 
