@@ -46,6 +46,7 @@ import * as TransportCodes from "../domain/TransportCodes.ts"
 import { answering } from "./internal/answering.ts"
 import * as CassetteRedaction from "./internal/cassetteRedaction.ts"
 import * as Damage from "./internal/damage.ts"
+import * as PromptText from "./internal/promptText.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
@@ -348,6 +349,11 @@ const explain = (
   }
   if (known !== undefined) lines.push(known)
   if (isOlder) lines.push("  The cassette was recorded by an older version, which told requests apart by other rules.")
+  if (!keepsPrompts && sent.text.includes(PromptText.removed)) {
+    lines.push(
+      "  It sends on an answer that a prompt was removed from. Record such a program with { prompts: \"keep\" }."
+    )
+  }
   lines.push("  Record it again if the change is meant.")
   return lines.join("\n")
 }

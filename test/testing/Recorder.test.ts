@@ -307,6 +307,24 @@ describe("Recorder", () => {
         expect(message).not.toContain("grandmother")
       }))
 
+    it.effect("says what to do where the program sends on an answer that a prompt was removed from", () =>
+      Effect.gen(function*() {
+        const converse = Effect.fnUntraced(function*(client: HttpClient.HttpClient) {
+          const said = yield* textOf(client, chat(prompt))
+          return yield* textOf(client, chat(`Shorter, please: ${said}`))
+        })
+        const replayed = Effect.fnUntraced(function*(options?: Recorder.RecordOptions) {
+          const recording = Recorder.record(yield* provider, options)
+          yield* converse(recording.client)
+          return yield* Effect.exit(converse(yield* Recorder.replay(yield* recording.cassette)))
+        })
+        const advice =
+          "sends on an answer that a prompt was removed from. Record such a program with { prompts: \"keep\" }."
+        expect(defectOf(yield* replayed())).toContain(advice)
+        // the key of the answer is removed even then
+        expect(defectOf(yield* replayed({ prompts: "keep" }))).not.toContain(advice)
+      }))
+
     it.effect("notices a changed prompt of the same length, although it stores none", () =>
       Effect.gen(function*() {
         const { cassette } = yield* recorded()

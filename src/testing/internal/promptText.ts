@@ -96,11 +96,14 @@ export const of = (body: unknown, model: string): Prompts => ({
   words: new Set([model])
 })
 
+/** Stands in an answer where a prompt was removed. */
+export const removed = "[prompt]"
+
 /** Finds prompts in a text, in their order. */
 const plain = (text: string, prompts: ReadonlyArray<string>): ReadonlyArray<JsonText.Edit> => {
   const taken: Array<JsonText.Edit> = []
   for (const prompt of prompts) {
-    for (const edit of JsonText.replacing(prompt, "[prompt]")(text)) {
+    for (const edit of JsonText.replacing(prompt, removed)(text)) {
       // the longest come first: what is left overlaps in part, or lies inside
       if (!taken.some(({ from, to }) => edit.from < to && from < edit.to)) taken.push(edit)
     }
@@ -128,7 +131,7 @@ const inJson = (
     const touched = touching(from, to)
     if (kind === "number") return touched.length > 0 ? [{ from, to, text: "0" }] : []
     const clean = touched.some((each) => each.from < from || to < each.to)
-      ? "[prompt]"
+      ? removed
       : JsonText.edited(value, plain(value, prompts), [value.length]).join("")
     return clean === value ? [] : [{ from, to, text: JsonText.inside(clean) }]
   })
