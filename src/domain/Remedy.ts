@@ -19,6 +19,9 @@ export const minimumPurchase: Money.NanoUsd = 5_000_000_000n
 /** Says how sending goes on, to those who wait for it. */
 export const resumption = "Sending resumes by itself after the next successful probe, or at once by Credits.resume."
 
+/** Says how sending goes on where the probes have ended. */
+export const resumptionByHand = "Sending does not resume by itself: call Credits.resume."
+
 const purchase = "(minimum $5; a card purchase shows within moments, do not submit it twice)."
 
 const positive =

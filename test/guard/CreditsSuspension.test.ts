@@ -288,7 +288,10 @@ describe("Credits", () => {
           Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), { startImmediately: true }))
         yield* TestClock.adjust("1 minute")
         for (const one of [fiber, ...waiting]) {
-          expect((yield* Fiber.join(one)).message).toMatch(/no further probe is planned/)
+          const { message } = yield* Fiber.join(one)
+          expect(message).toMatch(/no further probe is planned/)
+          expect(message).toMatch(/Sending does not resume by itself: call Credits\.resume\.$/)
+          expect(message).not.toMatch(/next successful probe/)
         }
         expect(alerts.map((alert) =>
           alert._tag

@@ -86,8 +86,8 @@ export interface Options {
   readonly scope: Scope.Scope
   /** Receives what happens; runs inside the step that caused it. */
   readonly onEvent: (event: Event) => Effect.Effect<void>
-  /** Says what to do, for the message of an unsent call's error. */
-  readonly remedy: (now: number) => string
+  /** Says what to do, for the message of an unsent call's error; `ended`: no further probe is planned. */
+  readonly remedy: (now: number, ended: boolean) => string
 }
 
 /** What a gate is made of. */
@@ -103,14 +103,15 @@ const unsent = ({ account, remedy, turns: { state } }: Parts, now: number): Insu
   const [since, probeAt] = state._tag === "Active"
     ? [now, undefined]
     : [state.since, state._tag === "Suspended" ? state.probeAt : undefined]
-  const next = state._tag === "Suspended" && state.ended
+  const ended = state._tag === "Suspended" && state.ended
+  const next = ended
     ? "no further probe is planned"
     : probeAt === undefined || probeAt === Infinity
     ? "a probe is under way"
     : `next probe in ${Math.max(0, Math.ceil(probeAt - now))} s`
   return new InsufficientCreditsError({
     message: `Not sent: the credit of account "${account}" ran out ${Math.round(now - since)} s ago (${next}). ${
-      remedy(now)
+      remedy(now, ended)
     }`
   })
 }

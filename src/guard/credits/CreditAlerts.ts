@@ -115,7 +115,7 @@ export const ofGate = (account: string, event: Event, at: number, remedy: string
         ...event,
         at,
         account,
-        message: `No more probes of "${account}" are planned: call Credits.resume. ${remedy}`
+        message: `No more probes of "${account}" are planned. ${remedy}`
       }
     case "Resumed": {
       const { probes, refusals, seconds } = event.outage

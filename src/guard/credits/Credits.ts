@@ -195,20 +195,22 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
   })
 
   const onEvent =
-    (account: string, remedy: (now: number) => string) => (event: AccountGate.Event): Effect.Effect<void> =>
-      Effect.flatMap(
-        nowSeconds,
-        (at) => Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(account, event, at, remedy(at))))
-      )
+    (account: string, remedy: AccountGate.Options["remedy"]) => (event: AccountGate.Event): Effect.Effect<void> =>
+      Effect.flatMap(nowSeconds, (at) => {
+        const ended = event._tag === "ProbingEnded" || (event._tag === "Suspended" && event.probeAt === undefined)
+        const alert = CreditAlerts.ofGate(account, event, at, remedy(at, ended))
+        return Effect.andThen(Telemetry.ofGate(event), publish(alert))
+      })
 
   const whenSuspended = options.whenSuspended ?? defaults.whenSuspended
   const gates = new Map<string, AccountGate.Gate>()
   const gate = (account: string = defaults.account): AccountGate.Gate => {
     const existing = gates.get(account)
     if (existing !== undefined) return existing
-    const remedy = (now: number): string => {
+    const remedy = (now: number, ended: boolean): string => {
       const balance = book.balance(account, now)
       const cure = Remedy.insufficientCredits({ balance: balance?.expected, free: balance?.free })
+      if (ended) return `${cure} ${Remedy.resumptionByHand}`
       return whenSuspended === "fail" ? cure : `${cure} ${Remedy.resumption}`
     }
     const made = AccountGate.make({
