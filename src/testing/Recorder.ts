@@ -349,12 +349,11 @@ const explain = (
   }
   if (known !== undefined) lines.push(known)
   if (isOlder) lines.push("  The cassette was recorded by an older version, which told requests apart by other rules.")
-  if (!keepsPrompts && sent.text.includes(PromptText.removed)) {
-    lines.push(
-      "  It sends on an answer that a prompt was removed from. Record such a program with { prompts: \"keep\" }."
-    )
-  }
-  lines.push("  Record it again if the change is meant.")
+  lines.push(
+    !keepsPrompts && sent.text.includes(PromptText.removed)
+      ? "  It sends on an answer that a prompt was removed from: record with { prompts: \"keep\" }."
+      : "  Record it again if the change is meant."
+  )
   return lines.join("\n")
 }
 

@@ -318,8 +318,7 @@ describe("Recorder", () => {
           yield* converse(recording.client)
           return yield* Effect.exit(converse(yield* Recorder.replay(yield* recording.cassette)))
         })
-        const advice =
-          "sends on an answer that a prompt was removed from. Record such a program with { prompts: \"keep\" }."
+        const advice = "It sends on an answer that a prompt was removed from: record with { prompts: \"keep\" }."
         expect(defectOf(yield* replayed())).toContain(advice)
         // the key of the answer is removed even then
         expect(defectOf(yield* replayed({ prompts: "keep" }))).not.toContain(advice)
