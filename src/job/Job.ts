@@ -7,9 +7,9 @@
  *           │ bad, duplicate: ────────────▶
  * ```
  *
- * The reader walks the input once and sends no row that the journal knows. A fixed number of workers take rows from a
- * bounded queue, bring each to its verdict (Dispatch.ts), append it to the journal and hand it on. No fiber is made for
- * a row and nothing is kept of a settled row but its id's hash, so memory does not grow with the input's length.
+ * The reader walks the input once and sends no row that the journal knows. A fixed number of workers (Crew.ts) take rows
+ * from a bounded queue, bring each to its verdict (Dispatch.ts), append it to the journal and hand it on. No fiber is made
+ * for a row and nothing is kept of a settled row but its id's hash, so memory does not grow with the input's length.
  *
  * A job that stops or fails takes up no further row, leaves those of which nothing is on the wire, and gives the others
  * under way a grace; what is answered meanwhile is durable and handed on. Once a row has its answer, no interruption
@@ -28,8 +28,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
-import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
@@ -38,6 +36,7 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
 import * as Collector from "./Collector.ts"
+import * as Crew from "./Crew.ts"
 import * as Dispatch from "./Dispatch.ts"
 import type { JournalError } from "./JobError.ts"
 import type * as Journal from "./journal/Journal.ts"
@@ -230,7 +229,6 @@ export const drive = <E, R, R2, E3, R3>(
     const inOrder = (options.order ?? defaults.order) === "input"
     const twins = options.dedupe === true ? Twins.make(journal.answerAt) : undefined
     const settler = Settled.settler(journal, report, now)
-    const queue = yield* Queue.make<Worker.Task, Cause.Done>({ capacity: concurrency })
     const collector = yield* Collector.make({
       journal,
       inOrder,
@@ -252,23 +250,11 @@ export const drive = <E, R, R2, E3, R3>(
       cache: options.cache,
       tick: () => Monotonic.millis(clock)
     })
-    const worker = Pull.catchDone(
-      Effect.forever(Effect.flatMap(Queue.take(queue), work)),
-      () => Effect.void
-    )
-
     const fail = (cause: Cause.Cause<E | E3 | JournalError>) =>
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
     const breaking = <A, R4>(self: Effect.Effect<A, E | JournalError, R4>) => Effect.catchCause(self, fail)
 
-    // one is hired for each row that is to be sent, up to a number: a short job needs few
-    const workers = yield* FiberSet.make()
-    const hire = Effect.flatMap(
-      FiberSet.size(workers),
-      (hired) =>
-        hired < concurrency ? FiberSet.run(workers, breaking(worker), { startImmediately: false }) : Effect.void
-    )
-    const workersDone = FiberSet.awaitEmpty(workers)
+    const crew = yield* Crew.make({ size: concurrency, work, broken: fail })
 
     /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
     const settleBad = (line: Row.Bad, place: number) =>
@@ -286,10 +272,7 @@ export const drive = <E, R, R2, E3, R3>(
         case "Refused":
           return Admission.refuse(decision, journal)
         case "Send":
-          return Effect.andThen(
-            hire,
-            Queue.offer(queue, { row: decision.row, hash: decision.hash, sequence: place })
-          )
+          return crew.give({ row: decision.row, hash: decision.hash, sequence: place })
         case "Done":
           if (decision.ok && decision.same && twins !== undefined) {
             twins.know(Twins.canonical(decision.row), decision.ordinal)
@@ -310,16 +293,16 @@ export const drive = <E, R, R2, E3, R3>(
       })
     )
 
-    const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(queue)))
+    const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), crew.end))
     // all workers are there once the reading has ended
-    const allDone = Effect.andThen(Fiber.await(reading), workersDone)
+    const allDone = Effect.andThen(Fiber.await(reading), crew.done)
 
     const halt = Effect.gen(function*() {
       yield* dispatch.stopped
       yield* Fiber.interrupt(reading)
-      yield* Queue.clear(queue).pipe(Effect.ignore)
-      yield* Effect.timeoutOption(workersDone, options.grace ?? defaults.grace)
-      yield* FiberSet.clear(workers)
+      yield* crew.forget
+      yield* Effect.timeoutOption(crew.done, options.grace ?? defaults.grace)
+      yield* crew.dismiss
     })
     yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), collector.end))
     if (options.stop !== undefined) yield* Effect.forkScoped(breaking(Effect.flatMap(options.stop, dispatch.stop)))
