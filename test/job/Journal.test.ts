@@ -49,7 +49,7 @@ const settled = (path: string, more: Partial<Journal.Options> = {}) =>
 
 describe("JournalFormat", () => {
   it("reads back what it wrote", () => {
-    const rows = [meta(1), { ...meta(2, false), tag: "ServerError", model: "m" }]
+    const rows = [meta(1), { ...meta(2, false), tag: "ServerError" }]
     for (const each of rows) {
       for (const bad of [true, false]) {
         const text = "{\"a\":\"x,\\\"answer\\\":1\"}"

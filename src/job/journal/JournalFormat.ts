@@ -62,14 +62,12 @@ export interface Meta extends CostSums {
   readonly ms: number
   readonly in?: number | undefined
   readonly out?: number | undefined
-  readonly cached?: number | undefined
   /** Cost in nano-dollars. */
   readonly nano?: number | undefined
   /** Nano-dollars that the run may have cost beyond its rows, since the line that said so before. */
   readonly besides?: number | undefined
   /** Tag of the error of a failed row. */
   readonly tag?: string | undefined
-  readonly model?: string | undefined
 }
 
 /** One line of a journal, read. */
@@ -106,11 +104,9 @@ const decodeMeta = Schema.decodeUnknownOption(Schema.Struct({
   ms: Schema.Finite,
   in: Schema.optionalKey(Schema.Finite),
   out: Schema.optionalKey(Schema.Finite),
-  cached: Schema.optionalKey(Schema.Finite),
   nano: Schema.optionalKey(Schema.Finite),
   besides: Schema.optionalKey(Schema.Finite),
   tag: Schema.optionalKey(Schema.String),
-  model: Schema.optionalKey(Schema.String),
   ...costSums
 }))
 const decodeHead = Schema.decodeUnknownOption(Head)
