@@ -98,10 +98,13 @@ export const failureOf = (
   return error === undefined ? undefined : { ...error, retryable: error.retryable === true }
 }
 
+/** Names why a line is bad in the words of an output row: `too-long` is `bad_row_too_long`. */
+export const badCodeOf = (reason: Row.BadReason): string => `bad_row_${reason.replace("-", "_")}`
+
 /** Writes the output row of a bad line. */
 export const bad = (line: Row.Bad): string =>
   JSON.stringify({
     ...(line.id === undefined ? {} : { custom_id: line.id }),
-    error: { code: `bad_row_${line.reason.replace("-", "_")}`, message: line.message },
+    error: { code: badCodeOf(line.reason), message: line.message },
     line: line.line
   })

@@ -147,7 +147,7 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       kind: "bad",
       line: line.line,
       id: line.id,
-      code: `bad_row_${line.reason.replace("-", "_")}`,
+      code: Answer.badCodeOf(line.reason),
       message: line.message,
       attempts: 0,
       millis: 0,
