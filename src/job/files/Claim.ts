@@ -152,7 +152,7 @@ const locked = Effect.fnUntraced(function*(path: string, whole: string, options:
 export const make = Effect.fnUntraced(function*(
   where: Paths,
   journal: Journal.Journal,
-  options: Lock.Options = {}
+  options: Lock.Options
 ): Effect.fn.Return<Claim, OutputError | JournalError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const before = yield* Effect.orElseSucceed(fs.exists(where.errors), () => true)

@@ -77,12 +77,9 @@ export interface Options<R> extends Omit<Job.Options<R>, "journal">, FileOptions
 }
 
 /** Derives the files of a job from its input and options. */
-export const paths = (options: {
-  readonly input: Input.Source
-  readonly results?: string | Outputs.Writer | undefined
-  readonly errors?: string | undefined
-  readonly journalPath?: string | undefined
-}): Claim.Paths => {
+export const paths = (
+  options: Pick<FileOptions, "input" | "results" | "errors" | "journalPath">
+): Claim.Paths => {
   const name = options.input._tag === "File" ? options.input.path : options.input.name
   const stem = FileIdentity.stemOf(name)
   const results = options.results ?? `${stem}.results.jsonl`

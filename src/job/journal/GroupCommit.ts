@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function*(
   file: FileSystem.File,
   path: string,
   length: number,
-  options: Options = {}
+  options: Options
 ): Effect.fn.Return<GroupCommit, never, Scope.Scope> {
   const durability = options.durability ?? defaults.durability
   const whileFull = DiskFull.retry(path, options)
