@@ -101,7 +101,6 @@ export interface Chart {
   readonly formatX: (value: number) => string
   readonly formatY: (value: number) => string
   readonly maxX: number
-  readonly width?: number | undefined
   readonly height?: number | undefined
 }
 
@@ -117,6 +116,7 @@ export const scale = (most: number): { readonly step: number; readonly highest: 
 
 const round = (value: number): string => (Math.round(value * 10) / 10).toString()
 
+const width = 920
 const left = 56
 const right = 12
 const top = 12
@@ -177,7 +177,6 @@ const legend = (chart: Chart): string => {
 }
 
 const svg = (chart: Chart, attributes: string, last = ""): string => {
-  const width = chart.width ?? 920
   const height = chart.height ?? 240
   const values = chart.series.flatMap((series) => series.points.map(([, y]) => Number.isFinite(y) ? y : 0))
   const { highest, step } = scale(values.reduce((most, value) => Math.max(most, value), 1e-9) * 1.05)
@@ -224,7 +223,6 @@ export const timeline = (chart: Chart): string =>
 
 /** Draws a chart over time as an SVG file that stands alone, light and dark. */
 export const standalone = (chart: Chart): string => {
-  const width = chart.width ?? 920
   let x = left + 8
   const items = chart.series.filter(isDrawn).map(({ color, label }) => {
     const item = `<rect x="${x}" y="${top + 4}" width="12" height="4" rx="2" fill="var(${color})"/>` +

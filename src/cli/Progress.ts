@@ -142,7 +142,6 @@ interface Totals {
   readonly inFlight: number
   readonly limit: number | undefined
   readonly rate: number
-  readonly queued: number
   readonly pause: number
 }
 
@@ -158,7 +157,6 @@ export const totals = (lanes: ReadonlyArray<Lane.LaneStatus>): Totals => {
     inFlight: lanes.reduce((sum, lane) => sum + lane.inFlight, 0),
     limit,
     rate: lanes.reduce((sum, lane) => lane.inFlight + lane.queued > 0 ? sum + lane.requestsPerSecond : sum, 0),
-    queued: lanes.reduce((sum, lane) => sum + lane.queued, 0),
     pause
   }
 }
