@@ -9,40 +9,29 @@ import * as Format from "./Format.ts"
 import * as LastFlag from "./LastFlag.ts"
 import { variable } from "./Settings.ts"
 
-const optional = <A>(flag: Flag.Flag<A>, config: Config.Config<A>) =>
-  LastFlag.orNone(Flag.withFallbackConfig(flag, config))
+/** Makes flags of one type that may be settings too. */
+const setting =
+  <A>(flag: (name: string) => Flag.Flag<A>, config: (name: string) => Config.Config<A>) =>
+  (name: string, description: string): Flag.Flag<A> =>
+    flag(name).pipe(Flag.withDescription(description), Flag.withFallbackConfig(config(variable(name))))
 
-const text = (name: string, description: string) =>
-  optional(LastFlag.String(name).pipe(Flag.withDescription(description)), Config.String(variable(name)))
+const string = setting(LastFlag.String, Config.String)
+const finite = setting(LastFlag.Finite, Config.Finite)
+const int = setting(LastFlag.Int, Config.Int)
+
+const text = (name: string, description: string) => LastFlag.orNone(string(name, description))
 
 /** Flag that names a file or a directory, and may be a setting. */
 const path = (name: string, description: string, metavar: string) =>
-  LastFlag.orNone(LastFlag.filled(
-    name,
-    LastFlag.String(name).pipe(
-      Flag.withMetavar(metavar),
-      Flag.withDescription(description),
-      Flag.withFallbackConfig(Config.String(variable(name)))
-    )
-  ))
+  LastFlag.orNone(LastFlag.filled(name, Flag.withMetavar(string(name, description), metavar)))
 
-const number = (name: string, description: string) =>
-  optional(LastFlag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
+const whole = (name: string, description: string) => LastFlag.orNone(LastFlag.positive(name, int(name, description)))
 
-const whole = (name: string, description: string) =>
-  LastFlag.orNone(LastFlag.positive(
-    name,
-    LastFlag.Int(name).pipe(Flag.withDescription(description), Flag.withFallbackConfig(Config.Int(variable(name))))
-  ))
+const rate = (name: string, description: string) => LastFlag.orNone(LastFlag.positive(name, finite(name, description)))
 
-const rate = (name: string, description: string) =>
-  LastFlag.orNone(LastFlag.positive(
-    name,
-    LastFlag.Finite(name).pipe(
-      Flag.withDescription(description),
-      Flag.withFallbackConfig(Config.Finite(variable(name)))
-    )
-  ))
+/** Flag of one of several words, which may be a setting. */
+const choice = <const Words extends ReadonlyArray<string>>(name: string, words: Words, description: string) =>
+  setting((name) => LastFlag.Literals(name, words), (name) => Config.Literals(words, name))(name, description)
 
 const off = (name: string, description: string) =>
   LastFlag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
@@ -56,10 +45,8 @@ const read = <A>(
   expected: string,
   isAbove: (value: A) => boolean = () => true
 ) => {
-  const text = LastFlag.String(name).pipe(
+  const text = string(name, description).pipe(
     Flag.withMetavar(metavar),
-    Flag.withDescription(description),
-    Flag.withFallbackConfig(Config.String(variable(name))),
     Flag.filter((given) => {
       const value = parse(given)
       return value === undefined || isAbove(value)
@@ -82,12 +69,9 @@ export const input = Argument.String("input").pipe(
 export const rowFlags = {
   model: text("model", "Model of rows that name none"),
   maxTokens: whole("max-tokens", "max_tokens of rows that set none"),
-  temperature: number("temperature", "temperature of rows that set none"),
+  temperature: LastFlag.orNone(finite("temperature", "temperature of rows that set none")),
   system: LastFlag.orNone(Flag.filter(
-    LastFlag.String("system").pipe(
-      Flag.withDescription("System message of rows that have none"),
-      Flag.withFallbackConfig(Config.String(variable("system")))
-    ),
+    string("system", "System message of rows that have none"),
     (message) => message.trim() !== "",
     () => "--system must not be empty: give a message, or leave it out"
   )),
@@ -157,27 +141,23 @@ export const runFlags = {
   ),
   journal: LastFlag.file("journal", "Journal file (default: beside the results, NAME.results.jsonl.journal)"),
   outDir,
-  order: LastFlag.Literals("order", ["completion", "input"]).pipe(
-    Flag.withDescription("Order of the results (default: completion)"),
-    Flag.withFallbackConfig(Config.Literals(["completion", "input"], variable("order"))),
+  order: choice("order", ["completion", "input"], "Order of the results (default: completion)").pipe(
     Flag.withDefault("completion" as const)
   ),
   concurrency: whole("concurrency", "Most rows under way at a time (default: 256; the limit itself is found)"),
   retryErrors: off("retry-errors", "Send rows again that failed in an earlier run"),
-  changed: LastFlag.Literals("changed", ["stop", "keep", "resend"]).pipe(
-    Flag.withDescription("What to do if the input has changed since the journal was begun (default: stop)"),
-    Flag.withFallbackConfig(Config.Literals(["stop", "keep", "resend"], variable("changed"))),
-    Flag.withDefault("stop" as const)
-  ),
+  changed: choice(
+    "changed",
+    ["stop", "keep", "resend"],
+    "What to do if the input has changed since the journal was begun (default: stop)"
+  ).pipe(Flag.withDefault("stop" as const)),
   dedupe: off("dedupe", "Send identical requests once; if one fails, the next is sent"),
   cache: path("cache", "Directory of answers to take from and add to, across jobs", "DIR"),
-  via: LastFlag.Literals("via", ["calls", "batch"]).pipe(
-    Flag.withDescription(
-      "calls: one request for each row; batch: Together's Batch API, cheaper, within a day (default: calls)"
-    ),
-    Flag.withFallbackConfig(Config.Literals(["calls", "batch"], variable("via"))),
-    Flag.withDefault("calls" as const)
-  ),
+  via: choice(
+    "via",
+    ["calls", "batch"],
+    "calls: one request for each row; batch: Together's Batch API, cheaper, within a day (default: calls)"
+  ).pipe(Flag.withDefault("calls" as const)),
   poll: read(
     "poll",
     "SPAN",
@@ -203,10 +183,12 @@ export const runFlags = {
     (span) => span > 0
   ),
   failOnError: off("fail-on-error", "Stop at the first row that fails; a bad line does not stop it"),
-  onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(
-    Flag.withDescription("When credits run out: stop, or wait until the account is topped up (default: stop)"),
-    Flag.withFallbackConfig(Config.Literals(["stop", "wait"], variable("on-credits"))),
-    LastFlag.orNone
+  onCredits: LastFlag.orNone(
+    choice(
+      "on-credits",
+      ["stop", "wait"],
+      "When credits run out: stop, or wait until the account is topped up (default: stop)"
+    )
   ),
   baseUrl: text("base-url", "Base URL (default: TOGETHER_BASE_URL, else https://api.together.ai/v1)"),
   emulator: off("emulator", "Talk to an emulator started for this run; no key, no cost"),
