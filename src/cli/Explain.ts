@@ -42,10 +42,8 @@ interface ErrorRow {
 }
 
 const errorRow = (text: string): ErrorRow | undefined => {
-  const row = Json.parse(text)
-  const code = field(field(row, "error"), "code")
-  const message = field(field(row, "error"), "message")
-  const line = field(row, "line")
+  const { error, line } = Json.fieldsOf(Json.parse(text))
+  const { code, message } = Json.fieldsOf(error)
   return typeof code === "string" && typeof message === "string" && line !== undefined
     ? { code, message, line }
     : undefined
@@ -77,9 +75,6 @@ const allNames = (): ReadonlyArray<string> => [
   ...Meaning.names
 ]
 
-const field = (value: unknown, key: string): unknown =>
-  typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined
-
 const guess = (body: string): number | undefined => {
   if (/credit|billing|balance|payment/i.test(body) && !/rate limit/i.test(body)) return 402
   if (/rate.?limit|dynamic_(request|token)_limited|too many/i.test(body)) return 429
@@ -100,14 +95,15 @@ export const errorOf = (
   if (named !== undefined) return named
   const isStatus = /^[1-5]\d\d$/.test(trimmed)
   const json = Json.parse(trimmed)
-  const code = field(field(json, "error"), "code")
-  const row = typeof code === "string" ? byName(code) : undefined
+  const body = Json.fieldsOf(json)
+  const error = Json.fieldsOf(body["error"])
+  const row = typeof error["code"] === "string" ? byName(error["code"]) : undefined
   if (row !== undefined) return row
   const isBody = typeof json === "object" && json !== null && Object.keys(json).length > 0
   if (!isStatus && status === undefined && !isBody && (!/\s/.test(trimmed) || guess(trimmed) === undefined)) {
     return undefined
   }
-  const said = Number(field(field(json, "error"), "status") ?? field(json, "status"))
+  const said = Number(error["status"] ?? body["status"])
   const from = isStatus
     ? Number(trimmed)
     : status ?? (Number.isInteger(said) && said >= 100 ? said : guess(trimmed) ?? 400)
