@@ -44,20 +44,22 @@ interface Check {
   readonly text: string
 }
 
+const outcome = (state: Check["state"]) => (name: string, text: string): Check => ({ name, state, text })
+
+const ok = outcome("ok")
+const warn = outcome("warn")
+const bad = outcome("bad")
+
 const key = Effect.map(
   Effect.orElseSucceed(Config.Redacted("TOGETHER_API_KEY").pipe(Config.option), () => Option.none<Redacted.Redacted>()),
   (given): Check => {
     if (Option.isNone(given) || Redacted.value(given.value).trim() === "") {
-      return { name: "key", state: "bad", text: `TOGETHER_API_KEY is not set. ${Meaning.ofTag.AuthError.fix}` }
+      return bad("key", `TOGETHER_API_KEY is not set. ${Meaning.ofTag.AuthError.fix}`)
     }
     const text = Redacted.value(given.value)
     return text !== text.trim() || /\s/.test(text)
-      ? { name: "key", state: "warn", text: "TOGETHER_API_KEY is set, with blanks in or around it: remove them" }
-      : {
-        name: "key",
-        state: "ok",
-        text: `TOGETHER_API_KEY is set (${Format.plural(text.length, "character")}; it is not shown)`
-      }
+      ? warn("key", "TOGETHER_API_KEY is set, with blanks in or around it: remove them")
+      : ok("key", `TOGETHER_API_KEY is set (${Format.plural(text.length, "character")}; it is not shown)`)
   }
 )
 
@@ -66,39 +68,31 @@ const hasVersion = ({ pathname }: URL): boolean => /\/v\d+\/?$/.test(pathname)
 const address = (baseUrl: string): Check => {
   const complaint = Address.complaint(baseUrl)
   if (complaint !== undefined) {
-    return {
-      name: "address",
-      state: "bad",
-      text: `${complaint}. Set --base-url or TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
-    }
+    return bad("address", `${complaint}. Set --base-url or TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`)
   }
   const url = new URL(baseUrl)
   const { hostname, protocol } = url
   const local = hostname === "localhost" || hostname === "127.0.0.1" || hostname === "[::1]"
   if (protocol === "http:" && !local) {
-    return {
-      name: "address",
-      state: "warn",
-      text: `${baseUrl} is not encrypted: the key travels in the open. Use https`
-    }
+    return warn("address", `${baseUrl} is not encrypted: the key travels in the open. Use https`)
   }
   if (!hasVersion(url)) {
-    return { name: "address", state: "warn", text: `${baseUrl} does not end in a version: Together's ends in /v1` }
+    return warn("address", `${baseUrl} does not end in a version: Together's ends in /v1`)
   }
-  return { name: "address", state: "ok", text: baseUrl }
+  return ok("address", baseUrl)
 }
 
 /** Names the proxy that is asked, if there is one. */
 const proxy = (env: Proxy.Environment, baseUrl: string): Check | undefined => {
   const proxies = Proxy.of(env)
   const named = Proxy.forAddress(proxies, baseUrl)
-  return proxies && named && {
-    name: "proxy",
-    state: "ok",
-    text: `${Proxy.shown(named)} (${named.variable})${
-      proxies.direct === "" ? "" : `, but for hosts that NO_PROXY names: ${proxies.direct}`
-    }`
-  }
+  return proxies && named &&
+    ok(
+      "proxy",
+      `${Proxy.shown(named)} (${named.variable})${
+        proxies.direct === "" ? "" : `, but for hosts that NO_PROXY names: ${proxies.direct}`
+      }`
+    )
 }
 
 /** Bounds the time of each of the two calls, the waits of the second one included. */
@@ -119,38 +113,33 @@ const clock = Effect.fnUntraced(function*(baseUrl: string) {
     Effect.provideService(HttpClient.TracerPropagationEnabled, false)
   )
   if (Option.isNone(response)) {
-    return {
-      name: "address",
-      state: "bad",
-      text: `${baseUrl} does not answer within ${
+    return bad(
+      "address",
+      `${baseUrl} does not answer within ${
         Format.span(Duration.toSeconds(patience))
       }. Check the network and the address`
-    } satisfies Check
+    )
   }
   const after = yield* Clock.currentTimeMillis
   const { date } = response.value.headers
   const server = date === undefined ? undefined : Hint.parseHttpDate(date, after)
   if (server === undefined) {
-    return { name: "clock", state: "warn", text: "the server told no time to compare with" } satisfies Check
+    return warn("clock", "the server told no time to compare with")
   }
   const skew = (server + 500 - (before + after) / 2) / 1000
   const trip = Format.span((after - before) / 1000)
   return Math.abs(skew) <= 5
-    ? { name: "clock", state: "ok", text: `agrees with the server's; one round trip takes ${trip}` } satisfies Check
-    : {
-      name: "clock",
-      state: "warn",
-      text: `is ${Format.span(Math.abs(skew))} ${
+    ? ok("clock", `agrees with the server's; one round trip takes ${trip}`)
+    : warn(
+      "clock",
+      `is ${Format.span(Math.abs(skew))} ${
         skew > 0 ? "behind" : "ahead of"
       } the server's. Hints given as a date are corrected for it; budgets by the day are not`
-    } satisfies Check
+    )
 })
 
-const failed = (error: TogetherError): Check => ({
-  name: "call",
-  state: "bad",
-  text: `${error._tag}: ${error.message}\n${" ".repeat(11)}${Meaning.ofTag[error._tag].fix}`
-})
+const failed = (error: TogetherError): Check =>
+  bad("call", `${error._tag}: ${error.message}\n${" ".repeat(11)}${Meaning.ofTag[error._tag].fix}`)
 
 const call = Effect.gen(function*() {
   const client = yield* Together.Together
@@ -161,20 +150,12 @@ const call = Effect.gen(function*() {
       organization_id === undefined ? "" : `, organization ${organization_id}`,
       project_id === undefined ? "" : `, project ${project_id}`
     ]
-    return {
-      name: "call",
-      state: "ok",
-      text: `GET /whoami was answered: the key is good${of.join("")}`
-    } satisfies Check
+    return ok("call", `GET /whoami was answered: the key is good${of.join("")}`)
   }
   if (who.failure._tag !== "NotFoundError") return failed(who.failure)
   const models = yield* Effect.result(client.models({ deadline: patience }))
   return Result.isSuccess(models)
-    ? {
-      name: "call",
-      state: "ok",
-      text: `GET /models was answered with ${Format.plural(models.success.length, "model")}: the key is good`
-    } satisfies Check
+    ? ok("call", `GET /models was answered with ${Format.plural(models.success.length, "model")}: the key is good`)
     : failed(models.failure)
 })
 
@@ -208,7 +189,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     checks.push(check)
     return Host.print(host, `${sign[check.state]} ${check.name.padEnd(8)} ${check.text}\n`)
   }
-  yield* add({ name: "node", state: "ok", text: host.version })
+  yield* add(ok("node", host.version))
   const keyed = yield* key
   yield* add(keyed)
   const at = address(flags.baseUrl)
@@ -219,13 +200,15 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain(flags.baseUrl)))
     if (Result.isFailure(time)) {
       if (at.state === "warn") yield* add(at)
-      yield* add({
-        name: "address",
-        state: "bad",
-        text: `${flags.baseUrl} cannot be reached. ${
-          TransportFailure.of(plain, time.failure, flags.baseUrl, () => ({ prompts: [] })).message
-        }`
-      })
+      yield* add(
+        bad(
+          "address",
+          `${flags.baseUrl} cannot be reached. ${
+            TransportFailure.of(plain, time.failure, { baseUrl: flags.baseUrl, secrets: () => ({ prompts: [] }) })
+              .message
+          }`
+        )
+      )
     } else if (time.success.state === "bad") yield* add(time.success)
     else {
       yield* add(at)
@@ -233,7 +216,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       if (keyed.state !== "bad") yield* add(yield* called(flags.baseUrl))
     }
   }
-  const bad = checks.some((check) => check.state === "bad")
-  yield* Host.print(host, bad ? "not ready: see the lines marked ✗\n" : "ready\n")
-  return bad ? ExitCode.ExitCode.refused : ExitCode.ExitCode.ok
+  const isReady = checks.every((check) => check.state !== "bad")
+  yield* Host.print(host, isReady ? "ready\n" : "not ready: see the lines marked ✗\n")
+  return isReady ? ExitCode.ExitCode.ok : ExitCode.ExitCode.refused
 })

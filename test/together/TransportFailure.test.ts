@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as TransportFailure from "../../src/together/error/TransportFailure.ts"
 
+const about: TransportFailure.About = { baseUrl: "", secrets: () => ({ prompts: [] }) }
+
 describe("TransportFailure", () => {
   it.each([
     ["chat", "m", "No headers within 5s. Stream the answer, lower max_tokens, or raise timeouts.headers."],
@@ -27,7 +29,7 @@ describe("TransportFailure", () => {
   ])("advises on a limit of the transport what raises that one, not timeouts: %s", (code, message) => {
     const exchange = { operation: "chat", model: "m", path: "/x" }
     const cause = Object.assign(new Error("late"), { code })
-    expect(TransportFailure.of(exchange, cause, "", () => ({ prompts: [] })).message).toBe(message)
+    expect(TransportFailure.of(exchange, cause, about).message).toBe(message)
   })
 
   it.each([
@@ -36,16 +38,14 @@ describe("TransportFailure", () => {
       code: "ERR_STRING_TOO_LONG"
     })
   ])("says that an answer is too long for a text: %s", (cause) => {
-    const error = TransportFailure.of({ operation: "files.content", model: "", path: "/x" }, cause, "", () => ({
-      prompts: []
-    }))
+    const error = TransportFailure.of({ operation: "files.content", model: "", path: "/x" }, cause, about)
     expect(error._tag).toBe("DecodeError")
     expect(error.message).toContain("longer than a text can be, about 512 MB. Read a file as a stream")
   })
 
   it.each(["EMFILE", "ENFILE", "EADDRNOTAVAIL"])("knows that nothing was sent without a socket: %s", (code) => {
     const cause = Object.assign(new Error(`connect ${code}`), { code, syscall: "connect" })
-    const error = TransportFailure.of({ operation: "chat", model: "m", path: "/x" }, cause, "", () => ({ prompts: [] }))
+    const error = TransportFailure.of({ operation: "chat", model: "m", path: "/x" }, cause, about)
     expect(error).toMatchObject({ _tag: "ConnectionError", permanent: false, sent: false, code })
     expect(error.message).toContain("ulimit -n")
   })
@@ -54,7 +54,7 @@ describe("TransportFailure", () => {
     const secrets = () => ({ apiKey: "tok_of-mine-that-is-long", prompts: ["the patient is Karl Maier"] })
     const exchange = { operation: "chat", model: "m", path: "/x" }
     const failed = (fields: object) =>
-      TransportFailure.of(exchange, Object.assign(new Error("reset"), fields), "http://localhost", secrets)
+      TransportFailure.of(exchange, Object.assign(new Error("reset"), fields), { baseUrl: "http://localhost", secrets })
 
     it.each([
       { code: "the patient is Karl Maier" },

@@ -99,21 +99,30 @@ export const timedOut = (
   })
 }
 
-/**
- * Builds the error of an exchange that a transport could not carry.
- *
- * @param error what the transport failed with
- * @param secrets what no message may quote; asked where a message quotes
- * @param head of an answer whose body failed
- * @param advice on a connection that may work again; a stream gives its own
- */
+/** Says what an exchange failed at, beside what the transport failed with. */
+export interface About {
+  readonly baseUrl: string
+  /** What no message may quote; asked where a message quotes. */
+  readonly secrets: () => Secrets
+  /** Of an answer whose body failed. */
+  readonly head?: Subject.Head | undefined
+  /** On a connection that may work again; a stream gives its own. */
+  readonly advice?: string | undefined
+}
+
+/** Says why an answer that came cannot be read; nothing where something else went wrong. */
+const unreadable = (codes: ReadonlyArray<string>, problem: string, secrets: () => Secrets): string | undefined =>
+  codes.includes(encodedCode)
+    ? `${redact(problem, secrets())}. Turn compression off in whatever stands between, or use the Fetch transport.`
+    : isTooLong(codes, problem)
+    ? "it is longer than a text can be, about 512 MB. Read a file as a stream (files.stream)."
+    : undefined
+
+/** Builds the error of an exchange that a transport could not carry. */
 export const of = (
   exchange: Asked,
   error: unknown,
-  baseUrl: string,
-  secrets: () => Secrets,
-  head?: Subject.Head | undefined,
-  advice: string = tryAgain
+  { advice = tryAgain, baseUrl, head, secrets }: About
 ): TogetherError.TogetherError => {
   const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
   const cause = reason === undefined ? error : reason.cause
@@ -130,20 +139,9 @@ export const of = (
   const phase = TransportCodes.timeoutPhase(codes)
   if (phase !== undefined) return timedOut(exchange, phase, undefined, head)
   const problem = inOneLine(deepest(cause))
-  if (codes.includes(encodedCode)) {
-    return new TogetherError.DecodeError({
-      ...common,
-      message: `The answer cannot be read: ${
-        redact(problem, secrets())
-      }. Turn compression off in whatever stands between, or use the Fetch transport.`
-    })
-  }
-  if (isTooLong(codes, problem)) {
-    return new TogetherError.DecodeError({
-      ...common,
-      message:
-        "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as a stream (files.stream)."
-    })
+  const unread = unreadable(codes, problem, secrets)
+  if (unread !== undefined) {
+    return new TogetherError.DecodeError({ ...common, message: `The answer cannot be read: ${unread}` })
   }
   // without a second copy of the body, Node's Fetch has nothing to send when it asks again after a 421
   if (codes.includes("UND_ERR_REQ_CONTENT_LENGTH_MISMATCH")) {

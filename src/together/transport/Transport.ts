@@ -167,7 +167,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     head?: Subject.Head,
     advice?: string
   ): TogetherError.TogetherError =>
-    TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange), head, advice)
+    TransportFailure.of(exchange, error, { baseUrl: options.baseUrl, secrets: () => secrets(exchange), head, advice })
 
   const refusal = (
     exchange: Exchange,
