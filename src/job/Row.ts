@@ -22,7 +22,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Hash from "../policy/Hash.ts"
-import { stringify } from "../together/Json.ts"
+import { isDeeper, stringify } from "../together/Json.ts"
 import * as Routes from "../together/Routes.ts"
 import * as BrokenLine from "./BrokenLine.ts"
 import * as ExactJson from "./ExactJson.ts"
@@ -133,10 +133,6 @@ const envelope = new Set(["custom_id", "body", "method", "url"])
  * @internal
  */
 export const maxDepth = 500
-
-const isDeeper = (value: unknown, levels: number): boolean =>
-  typeof value === "object" && value !== null &&
-  (levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1)))
 
 /**
  * Tells whether a value is a JSON object: no array, and not null.

@@ -38,6 +38,11 @@ export const isCut = (text: string): boolean => {
   return quoted || depth > 0
 }
 
+/** Tells whether a value nests deeper than so many levels: a walk over it may then be deeper than calls can be. */
+export const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === "object" && value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
 /** Writes a value; `undefined` where JSON cannot hold it. */
 export const stringify = (value: unknown): string | undefined => {
   try {

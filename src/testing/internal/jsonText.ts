@@ -4,6 +4,7 @@
  * A document may be cut short, or be one of many in lines or events: what surrounds a text is known all the same.
  */
 import * as Option from "effect/Option"
+import * as Json from "../../together/Json.ts"
 
 /** Holds a text, a name or a number of JSON. */
 export interface Literal {
@@ -41,13 +42,9 @@ const parse = Option.liftThrowable((text: string): unknown => JSON.parse(text))
 /** Bounds the levels of JSON that is read. */
 const deepestRead = 500
 
-const isDeeper = (value: unknown, levels: number): boolean =>
-  typeof value === "object" && value !== null &&
-  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
-
-/** Reads JSON of at most 500 levels: a walk over a deeper one may be deeper than calls can be. */
+/** Reads JSON of at most 500 levels. */
 export const read = (text: string): Option.Option<unknown> =>
-  Option.filter(parse(text), (value) => !isDeeper(value, deepestRead))
+  Option.filter(parse(text), (value) => !Json.isDeeper(value, deepestRead))
 
 /** Undoes the escapes of a string, of one cut short as far as they go. */
 const valueOf = (inner: string): string =>
