@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as ErrorBody from "../../together/error/ErrorBody.ts"
 import { errorFromResponse } from "../../together/error/ForeignResponse.ts"
+import { schemas } from "../../together/redact/Prompts.ts"
 import type { RecordedRequest } from "../Recorder.ts"
 import type * as Sent from "../Sent.ts"
 import * as SimulationRandom from "../SimulationRandom.ts"
@@ -81,9 +82,6 @@ const withoutSecrets = (value: unknown, isSecret: (name: string) => boolean, nam
 /** A shorter one guards nothing, and stands in many words. */
 const shortestHeader = 4
 
-/** Paths of schemas: what they name as a secret is none yet. Lists are passed through. */
-const schemaPaths = ["tools.function.parameters", "response_format.schema", "response_format.json_schema.schema"]
-
 const below = (path: string, name: string): string => path === "" ? name : `${path}.${name}`
 
 /** Collects the secrets of a request, but for what may be a word, which an answer may well hold. */
@@ -96,7 +94,8 @@ const secretsOf = (sent: Sent.Sent): Set<string> => {
       if (!isSecret(names.at(-1) ?? "") && !names.some(SecretText.isSecretOwner)) return
       for (const secret of [value, withoutScheme(value)]) collect(secret, names)
     } else if (Array.isArray(value)) value.forEach((item) => visit(item, isSecret, path, names))
-    else if (Predicate.isObject(value) && !schemaPaths.includes(path)) {
+    // what a schema names as a secret is none yet
+    else if (Predicate.isObject(value) && !schemas.has(path)) {
       for (const [name, field] of Object.entries(value)) visit(field, isSecret, below(path, name), [...names, name])
     }
   }
@@ -146,7 +145,7 @@ const plainPaths = new Set([
 const ownPaths = new Set([
   "metadata",
   "documents",
-  ...schemaPaths
+  ...schemas
 ])
 
 /** Tells whether requests were recorded with their prompts, by what they hold. */

@@ -66,8 +66,8 @@ const names: ReadonlySet<string> = new Set([
   "training_type.type"
 ])
 
-/** The places of a JSON Schema, which may be of any depth. */
-const schemas: ReadonlySet<string> = new Set([
+/** The places of a JSON Schema, which may be of any depth; lists are passed through. */
+export const schemas: ReadonlySet<string> = new Set([
   "tools.function.parameters",
   "response_format.schema",
   "response_format.json_schema.schema"
