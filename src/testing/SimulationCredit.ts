@@ -16,6 +16,9 @@
  */
 import type { Config } from "./SimulationConfig.ts"
 
+/** Says by which rules an account is kept. */
+export type Credits = NonNullable<Config["credits"]>
+
 /** Holds an account. */
 export interface Account {
   readonly balanceNanoUsd: bigint
@@ -33,7 +36,7 @@ export interface Account {
 export const nano = (usd: number): bigint => BigInt(Math.round(usd * 1e9))
 
 /** Opens an account with the configured balance. */
-export const open = (credits: NonNullable<Config["credits"]>): Account => ({
+export const open = (credits: Credits): Account => ({
   balanceNanoUsd: nano(credits.balanceUsd),
   unmeteredNanoUsd: 0n,
   orderedNanoUsd: 0n,
@@ -46,14 +49,14 @@ export const active = (credits: Config["credits"], account: Account | undefined,
   credits === undefined || account === undefined || (!credits.suspended && account.openFrom <= now)
 
 /** Cuts or opens access, by the present balance and floor. */
-export const judged = (credits: NonNullable<Config["credits"]>, account: Account, now: number): Account => {
+export const judged = (credits: Credits, account: Account, now: number): Account => {
   const solvent = account.balanceNanoUsd > nano(credits.floorUsd)
   if (solvent && account.openFrom === Infinity) return { ...account, openFrom: now + credits.accessLagSeconds }
   return !solvent && account.openFrom !== Infinity ? { ...account, openFrom: Infinity } : account
 }
 
 /** Puts the cost of a call into the balance. */
-export const charge = (credits: NonNullable<Config["credits"]>, account: Account, cost: bigint, now: number): Account =>
+export const charge = (credits: Credits, account: Account, cost: bigint, now: number): Account =>
   judged(credits, {
     ...account,
     balanceNanoUsd: account.balanceNanoUsd - cost,
@@ -61,7 +64,7 @@ export const charge = (credits: NonNullable<Config["credits"]>, account: Account
   }, now)
 
 /** Puts a purchase into the balance. */
-export const credit = (credits: NonNullable<Config["credits"]>, account: Account, paid: bigint, now: number): Account =>
+export const credit = (credits: Credits, account: Account, paid: bigint, now: number): Account =>
   judged(credits, {
     ...account,
     balanceNanoUsd: account.balanceNanoUsd + paid,
@@ -82,7 +85,7 @@ export const owe = (account: Account, cost: bigint): Account => ({
 
 /** Sets the balance to what an administrator says. */
 export const set = (
-  credits: NonNullable<Config["credits"]>,
+  credits: Credits,
   account: Account,
   balanceNanoUsd: bigint,
   now: number
@@ -95,7 +98,7 @@ export interface Purchases {
 }
 
 /** Finds the purchases that auto-recharge makes at a balance. */
-export const recharge = (credits: NonNullable<Config["credits"]>, account: Account): Purchases | undefined => {
+export const recharge = (credits: Credits, account: Account): Purchases | undefined => {
   const rule = credits.autoRecharge
   if (rule === undefined || account.orderedNanoUsd > 0n) return undefined
   const threshold = nano(rule.thresholdUsd)

@@ -48,9 +48,7 @@ const none = Infinity
 /** Two amounts that differ by less are the same: the sums are floating-point. */
 const epsilon = 1e-9
 
-type Piece = Rates
-
-const pieces = (config: Config, model: string, provisioned: boolean): ReadonlyArray<Piece> => {
+const pieces = (config: Config, model: string, provisioned: boolean): ReadonlyArray<Rates> => {
   const own = config.models[model]
   const base = provisioned ? own?.provisioned : { ...config.limits, ...own?.limits }
   const changes = provisioned ? [] : config.changes.filter((c) => c.model === undefined || c.model === model)
@@ -85,8 +83,8 @@ const pieces = (config: Config, model: string, provisioned: boolean): ReadonlyAr
 const thinned = (rate: number, share: number): number => rate === none ? none : rate * share
 
 interface Schedules {
-  readonly serverless: Map<string, ReadonlyArray<Piece>>
-  readonly provisioned: Map<string, ReadonlyArray<Piece>>
+  readonly serverless: Map<string, ReadonlyArray<Rates>>
+  readonly provisioned: Map<string, ReadonlyArray<Rates>>
 }
 
 const memo = new WeakMap<Config, Schedules>()
@@ -101,7 +99,7 @@ export const schedule = (config: Config, model: string, provisioned = false): Re
   return found
 }
 
-const pieceAt = (config: Config, lane: Lane, at: number): Piece => {
+const pieceAt = (config: Config, lane: Lane, at: number): Rates => {
   const all = schedule(config, lane.model, lane.provisioned)
   let found = all[0]
   for (const piece of all) {
@@ -109,7 +107,7 @@ const pieceAt = (config: Config, lane: Lane, at: number): Piece => {
     found = piece
   }
   // the schedule always begins with a piece from 0 on
-  return found as Piece
+  return found as Rates
 }
 
 /** Reads the limits in force on a lane that is refilled to its `at`: static, dynamic, and which of them is the lower. */
