@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as ProviderError from "./internal/providerError.ts"
 import * as JsonText from "./internal/jsonText.ts"
 import * as Simulation from "./Simulation.ts"
@@ -111,6 +112,22 @@ export const fieldsOf = (text: string): Text.Fields | undefined =>
 /** Reads the JSON body of a request as an object, or gives nothing where it is none. */
 export const fields = (request: HttpServerRequest): Effect.Effect<Text.Fields | undefined, Drop> =>
   Effect.map(textOf(request), fieldsOf)
+
+/** Reads a multipart form, a file in it as its bytes, or gives nothing for a body of another kind. */
+export const form = (
+  request: HttpServerRequest
+): Effect.Effect<ReadonlyMap<string, string | Uint8Array> | undefined> =>
+  request.multipartStream.pipe(
+    Stream.mapEffect((part) =>
+      Effect.map(
+        part._tag === "Field" ? Effect.succeed<string | Uint8Array>(part.value) : part.contentEffect,
+        (value) => [part.key, value] as const
+      )
+    ),
+    Stream.runCollect,
+    Effect.map((parts): ReadonlyMap<string, string | Uint8Array> | undefined => new Map(parts)),
+    Effect.orElseSucceed(() => undefined)
+  )
 
 /** Answers a request whose body is not JSON. */
 export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")

@@ -7,7 +7,6 @@
 import * as Effect from "effect/Effect"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Exchange from "./EmulatorExchange.ts"
-import { form } from "./EmulatorInference.ts"
 import type { StoredFile } from "./EmulatorWorld.ts"
 
 /** Bounds an uploaded file, in bytes. */
@@ -73,7 +72,7 @@ const stored = (
 
 /** Answers `POST /files/upload`. */
 export const upload: Exchange.Handler = (exchange) =>
-  Effect.flatMap(form(exchange), (sent) => {
+  Effect.flatMap(Exchange.form(exchange.request), (sent) => {
     const file = sent?.get("file")
     const purpose = sent?.get("purpose")
     const name = sent?.get("file_name")
@@ -83,7 +82,7 @@ export const upload: Exchange.Handler = (exchange) =>
       )
     }
     if (typeof purpose !== "string" || !purposes.has(purpose)) return Effect.succeed(wrongPurpose)
-    const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file.bytes
+    const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file
     if (bytes.length > largest) {
       return Effect.succeed(Exchange.failure(413, "Request entity too large", { code: "request_too_large" }))
     }

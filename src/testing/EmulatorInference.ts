@@ -9,7 +9,6 @@
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import type { MultipartError } from "effect/http/Multipart"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Exchange from "./EmulatorExchange.ts"
@@ -210,12 +209,12 @@ export const speech: Exchange.Handler = serving("speech", (admitted, body) => {
 
 /** Answers a transcription or a translation: words that depend on the bytes of the sound. */
 export const transcribe = (operation: "transcriptions" | "translations"): Exchange.Handler => (exchange) =>
-  Effect.flatMap(form(exchange), (sent) => {
+  Effect.flatMap(Exchange.form(exchange.request), (sent) => {
     const file = sent?.get("file")
     if (sent === undefined || file === undefined) {
       return invalid(exchange, operation, { message: "Invalid request: `file` is required", param: "file" })
     }
-    const bytes = typeof file === "string" ? encoder.encode(file) : file.bytes
+    const bytes = typeof file === "string" ? encoder.encode(file) : file
     const model = sent.get("model")
     const read: Request.Read = {
       body: {},
@@ -246,24 +245,3 @@ export const transcribe = (operation: "transcriptions" | "translations"): Exchan
         )
       }))
   })
-
-/** Describes a file inside a form. */
-export interface FormFile {
-  readonly name: string
-  readonly bytes: Uint8Array
-}
-
-/** Reads a multipart form, or gives nothing for a body of another kind. */
-export const form = (
-  { request }: Exchange.Exchange
-): Effect.Effect<ReadonlyMap<string, string | FormFile> | undefined> =>
-  request.multipartStream.pipe(
-    Stream.mapEffect((part): Effect.Effect<readonly [string, string | FormFile], MultipartError> =>
-      part._tag === "Field"
-        ? Effect.succeed([part.key, part.value])
-        : Effect.map(part.contentEffect, (bytes) => [part.key, { name: part.name, bytes }])
-    ),
-    Stream.runCollect,
-    Effect.map((parts): ReadonlyMap<string, string | FormFile> | undefined => new Map(parts)),
-    Effect.orElseSucceed(() => undefined)
-  )

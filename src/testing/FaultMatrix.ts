@@ -122,7 +122,7 @@ type Exchange = ReturnType<HttpClient.HttpClient["execute"]>
 /**
  * Bounds the requests of a run: far above what a program sends on purpose, far below what a loop without a wait sends.
  */
-const requestLimit = (options: { readonly maxAttempts?: number | undefined }, baseline: number | undefined): number =>
+const requestLimit = (options: Pick<Options<never, never>, "maxAttempts">, baseline: number | undefined): number =>
   baseline === undefined ? 10_000 : (baseline + 4) * 4 * (options.maxAttempts ?? defaults.maxAttempts)
 
 const execute = <A, E>(
