@@ -1,11 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FileSystem from "effect/FileSystem"
 import * as BatchBudget from "../../src/job/batch/BatchBudget.ts"
+import * as JobFiles from "../../src/job/files/JobFiles.ts"
+import * as Input from "../../src/job/Input.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as Price from "../../src/policy/Price.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { boundOf, ids, numbered, price, prompts, run, setup, world } from "./batches.ts"
+import { boundOf, ids, line, numbered, price, prompts, run, setup, world } from "./batches.ts"
+import { slow } from "./jobs.ts"
 
 const spending = (limit: bigint | undefined) => {
   let spent = 0n
@@ -120,6 +124,19 @@ describe("BatchBudget", () => {
         const again = yield* run(disk, provider, { price })
         expect([again.stop, again.report.resumedOk + again.report.ok]).toEqual([undefined, 60])
         expect([again.report.resumedOk, ids(disk, "in.results.jsonl")]).toEqual([report.ok, numbered(1, 60)])
+      })))
+
+    it.effect("leaves no batch open whose row is settled, where a row that waited for it finds no room", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(`${line(1)}\n${line(2, "another/model")}\n`)
+        const slowDisk = { ...disk, fs: slow(disk.fs, 5) }
+        const { report, running, stop } = yield* run(slowDisk, world(), { price, maxCost: boundOf(1, 1) })
+        expect([stop?._tag, report.ok, running]).toEqual(["MaxCost", 1, undefined])
+        const send = () => Effect.succeed({ status: 200, body: {}, attempts: 1 })
+        const byCalls = yield* JobFiles.run({ input: Input.file("in.jsonl"), send }).pipe(
+          Effect.provideService(FileSystem.FileSystem, disk.fs)
+        )
+        expect([byCalls.report.resumedOk, byCalls.report.ok]).toEqual([1, 1])
       })))
   })
 

@@ -103,13 +103,15 @@ export const make = (
         report.inFlight -= settled.length
       })
       const unknown = lacking || found?.gone === true || unpriced
-      const uncertain = yield* reserve.end(spent, found !== undefined && unknown)
       report.inFlight -= again.length
-      // rows that were not selected are for another run to collect
-      if (!lacking || options.select === undefined) {
-        yield* context.uncertainCost.add(uncertain)
-        yield* batches.over(part)
-      }
+      // a row that waits for this room may find too little and stop the job: that must not leave the part open
+      yield* Effect.uninterruptible(
+        Effect.flatMap(reserve.end(spent, found !== undefined && unknown), (uncertain) =>
+          // rows that were not selected are for another run to collect
+          lacking && options.select !== undefined
+            ? Effect.void
+            : Effect.andThen(context.uncertainCost.add(uncertain), batches.over(part)))
+      )
       yield* batches.settled(part)
       const gatherer = gathererOf(round)
       const parts = yield* Effect.forEach(again, (row) => gather(gatherer, row))
