@@ -4,7 +4,7 @@ import * as BatchParts from "../job/batch/BatchParts.ts"
 import type * as Row from "../job/Row.ts"
 import * as RowCheck from "../job/RowCheck.ts"
 import * as RowTokens from "../job/RowTokens.ts"
-import * as Price from "../policy/Price.ts"
+import type * as Price from "../policy/Price.ts"
 import type * as Policy from "./Policy.ts"
 
 /** Holds the defaults of this module. */
@@ -96,7 +96,7 @@ export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup, failedBef
   model.outputTokens += tokens.outputTokens
   model.maxOutputTokens += tokens.maxOutputTokens
   if ((tokens.openChoices ?? 0) > 0) model.open++
-  const cost = Price.ofCall(lookup(row.model), row.model, tokens)
+  const cost = RowTokens.cost(row, tokens, lookup)
   if (cost._tag === "Unknown") {
     model.unpriced++
     model.reason ??= cost.reason
