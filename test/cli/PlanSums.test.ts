@@ -8,7 +8,11 @@ describe("PlanSums", () => {
     it("prices a row as its call is priced: an image by its size", () => {
       const plan = PlanSums.make()
       const draws = (id: string, body: object) => {
-        const row = { custom_id: id, url: "/v1/images/generations", body: { model: "painter", prompt: "a cat", ...body } }
+        const row = {
+          custom_id: id,
+          url: "/v1/images/generations",
+          body: { model: "painter", prompt: "a cat", ...body }
+        }
         PlanSums.addRow(
           plan,
           Row.fromJson(row, 1) as Row.Row, // it is well formed

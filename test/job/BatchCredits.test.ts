@@ -7,7 +7,7 @@ import * as Stop from "../../src/job/Stop.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Reply from "../../src/testing/Reply.ts"
-import { boundOf, price, prompts, run, setup, world } from "./batches.ts"
+import { answering, boundOf, price, prompts, run, setup, world } from "./batches.ts"
 
 /** Runs 40 rows in batches of 10, of a program whose ledger keeps a budget. */
 const guarded = (
@@ -50,6 +50,23 @@ describe("BatchJob", () => {
         const { ok, open, settled, uncertain } = yield* guarded(10n ** 9n, { stop, parallel: 1, poll: "1 hour" })
         expect([ok, open, settled > 0n, uncertain === settled]).toEqual([0, 0, true, true])
       }))
+
+    it.effect.each(["/files/upload", "/batches"])(
+      "waits for credit where POST %s is refused for want of it",
+      (path) =>
+        VirtualClock.wrap(
+          Effect.gen(function*() {
+            let isEmpty = true
+            yield* Effect.forkChild(Effect.delay(Effect.sync(() => isEmpty = false), "10 minutes"))
+            const provider = world(
+              {},
+              answering(() => isEmpty ? 402 : undefined, `POST https://api.together.ai/v1${path}`)
+            )
+            const { report, stop } = yield* run(yield* setup(prompts(2)), provider, { price })
+            expect([report.ok, stop, isEmpty]).toEqual([2, undefined, false])
+          }).pipe(Effect.provide(Credits.layer({ whenSuspended: "wait" })))
+        )
+    )
 
     it.effect("charges nothing for a batch that was never created", () =>
       Effect.gen(function*() {

@@ -118,7 +118,7 @@ const drive = Effect.fnUntraced(
     )
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
 
-    const provider = BatchProvider.make(yield* Together.Together)
+    const provider = BatchProvider.make(yield* Together.Together, credits)
     const batches = BatchRun.make({ journal, report, provider, poll: options.poll, stop })
     const settle = BatchSettle.make({ context, lookup, now, failFast: options.failFast === true, stop })
     const work = BatchWork.make({ context, options, lookup, now, budget, batches, settle, stop })

@@ -14,6 +14,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TogetherError from "../../domain/TogetherError.ts"
+import type * as Credits from "../../guard/credits/Credits.ts"
 import * as Price from "../../policy/Price.ts"
 import * as Batches from "../../together/Batches.ts"
 import * as Json from "../../together/Json.ts"
@@ -153,9 +154,15 @@ const unnamed = (part: Parts.Part, said: TogetherError.TogetherError | undefined
     operation: "batches.create"
   })
 
-/** Makes a provider of batches. */
-export const make = (client: Together.Service): BatchProvider => {
+/**
+ * Makes a provider of batches.
+ *
+ * @param credits guards the upload of files too, which an empty account may refuse: the client asks only for what costs
+ *   something
+ */
+export const make = (client: Together.Service, credits?: Credits.Service | undefined): BatchProvider => {
   const patiently = patience()
+  const free = { estimate: Price.exactly(0n), cost: () => Price.free }
 
   const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
     const files = yield* patiently(client.files.list)
@@ -216,13 +223,11 @@ export const make = (client: Together.Service): BatchProvider => {
   })
 
   return {
-    upload: ({ part, rows }) =>
-      Effect.map(
-        patiently(
-          client.files.upload({ content: rows.map(Parts.line).join(""), name: part.name, purpose: "batch-api" })
-        ),
-        (file) => file.id
-      ),
+    upload: ({ part, rows }) => {
+      const content = rows.map(Parts.line).join("")
+      const stored = client.files.upload({ content, name: part.name, purpose: "batch-api" })
+      return Effect.map(patiently(credits?.run(stored, free) ?? stored), (file) => file.id)
+    },
     adopt,
     create,
     poll: Effect.fnUntraced(function*(batchId, pause) {

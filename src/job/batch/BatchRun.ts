@@ -70,11 +70,17 @@ export interface Options {
 /** Longest time for which the job waits, at its end, for the last look at its batches. */
 const lastLook = Duration.minutes(1)
 
+/** Errors by which the provider, or the ledger that cannot be written, refuses all of a job. */
+const refused: ReadonlySet<TogetherError.TogetherError["_tag"]> = new Set([
+  "AuthError",
+  "InsufficientCreditsError",
+  "PermissionDeniedError",
+  "BudgetExceededError"
+])
+
 /** Names the end of a job by an error of the provider that concerns all of it. */
 const refusal = (error: TogetherError.TogetherError): Stop.Stop =>
-  error._tag === "AuthError" || error._tag === "InsufficientCreditsError" || error._tag === "PermissionDeniedError"
-    ? { _tag: "Refused", error }
-    : { _tag: "Unreachable", error }
+  refused.has(error._tag) ? { _tag: "Refused", error } : { _tag: "Unreachable", error }
 
 /** What is taken off a part: rows that are settled, or not of this input, and what is paid of its bound. */
 interface Less {
