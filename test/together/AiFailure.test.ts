@@ -83,6 +83,14 @@ describe("AiFailure", () => {
       )
     ))
 
+  it.effect("do not say that they hold what arrived, for which they have no field", () =>
+    run(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.cutAt(Reply.stream(["one ", "two"]), 1))
+      const error = yield* Effect.flip(Stream.runDrain(LanguageModel.streamText({ prompt: "?" })))
+      expect(error.message).toContain("Part of the answer arrived; a repeat would generate and bill it again.")
+      expect(AiFailure.details(error)?.message).toContain("Part of the answer arrived; a repeat")
+    })))
+
   it.effect("name the method that failed", () =>
     run(Effect.gen(function*() {
       yield* TogetherTest.reply(Reply.error(400), Reply.error(400))

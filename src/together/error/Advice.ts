@@ -74,11 +74,12 @@ export const remedy = (
   }
 }
 
+/** Says where what arrived is kept. */
+export const kept = " and is on the error"
+
 /** Says that a repeat would cost what arrived again, and where that is kept; without a full stop. */
 export const arrived = ({ reasoning, text }: TogetherError.PartialAnswer): string =>
-  `Part of the answer arrived${
-    text === "" && reasoning === "" ? "" : " and is on the error"
-  }; a repeat would generate and bill it again`
+  `Part of the answer arrived${text === "" && reasoning === "" ? "" : kept}; a repeat would generate and bill it again`
 
 /** Says what an answer of each tag means. */
 export const what = {
