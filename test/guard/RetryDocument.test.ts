@@ -270,7 +270,7 @@ describe("RetryDocument", () => {
       Effect.gen(function*() {
         const renamed = { RETRY_TYPE: "spaced", RETRY_INTERVAL: "1 secnd" }
         const error = yield* Effect.flip(read(ConfigProvider.constantCase(ConfigProvider.fromEnvRecord(renamed))))
-        expect(error.message).toContain(`Expected a valid Duration string\n  at ["RETRY"]["interval"]`)
+        expect(error.message).toBe(`SchemaError(Expected a valid Duration string\n  at ["RETRY"]["interval"])`)
       }))
 
     it.effect("names the place in bad JSON, and can have a default", () =>

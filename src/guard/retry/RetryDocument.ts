@@ -261,22 +261,29 @@ const Own = Tree.check(
   Schema.makeFilter((tree) => !Predicate.isObject(tree) || Object.keys(tree).some(isOwn))
 )
 
+interface Held {
+  readonly held: Tree
+  /** The keys of a document among them, by a document's names. */
+  readonly known?: typeof Known.Type
+}
+
 /** Reads what stands at a path. Where it is only the variables of others that begin with its name, it is absent. */
-const heldAt = (path: string): Config.Config<Tree> =>
+const heldAt = (path: string): Config.Config<Held> =>
   Config.all({ known: Config.schema(Known, path), held: Config.schema(Tree, path) }).pipe(
-    Config.map(({ held }) => held),
-    Config.orElse(() => Config.schema(Own, path)),
-    Config.orElse(() => Config.schema(Schema.String, path))
+    Config.orElse(() => Config.map(Config.schema(Own, path), (held): Held => ({ held }))),
+    Config.orElse(() => Config.map(Config.schema(Schema.String, path), (held): Held => ({ held })))
   )
 
-/** Names the part of an object that is no document: by its own keys, for a schema that asked for each says it nine times. */
+/** Names the part of an object that is no document: a schema that asked for each key says it nine times. */
 const complaint = (
-  held: Tree,
+  { held, known }: Held,
   error: Config.ConfigError
 ): Effect.Effect<never, Config.ConfigError | Schema.SchemaError> => {
   const own = Predicate.isObject(held) ? Object.entries(held).filter(([key]) => isOwn(key)) : []
-  if (own.length === 0) return Effect.fail(error)
-  return Effect.andThen(Schema.decodeEffect(FromTree)(Object.fromEntries(own), strict), Effect.fail(error))
+  // a provider that renames the keys writes them in capitals: then they are told by the names that a document has for them
+  const tree = own.length === 0 ? known : Object.fromEntries(own)
+  if (tree === undefined) return Effect.fail(error)
+  return Effect.andThen(Schema.decodeUnknownEffect(FromTree)(tree, strict), Effect.fail(error))
 }
 
 /**
@@ -306,18 +313,18 @@ export const config = (path: string): Config.Config<Schedule.Schedule<Duration.D
   Config.all({
     // a provider may know the document's keys by other names, so it is asked for each
     given: Config.orElse(Config.schema(RetryDocument, path), Config.succeed),
-    held: heldAt(path)
+    found: heldAt(path)
   }).pipe(
-    Config.mapEffect(({ given, held }) =>
+    Config.mapEffect(({ found, given }) =>
       Effect.mapError(
-        typeof held === "string"
-          ? fromJson(held)
+        typeof found.held === "string"
+          ? fromJson(found.held)
           : given instanceof Config.ConfigError
-          ? complaint(held, given)
+          ? complaint(found, given)
           : Effect.map(
             Effect.flatMap(
               Schema.encodeEffect(RetryDocument)(given),
-              (read) => Schema.decodeUnknownEffect(RetryDocument)(withUnread(read, held), strict)
+              (read) => Schema.decodeUnknownEffect(RetryDocument)(withUnread(read, found.held), strict)
             ),
             make
           ),
