@@ -78,10 +78,10 @@ describe("CallWatch", () => {
     VirtualClock.wrap(Effect.gen(function*() {
       const watch = make()
       const { client, seen } = transport(watch)
-      const quick = Shortcut.attach(client, (_, { onHeaders, onText }) => {
+      const quick = Shortcut.attach(client, (_, receiver) => {
         seen.push(watch.onWire)
-        onHeaders(200, {})
-        onText(text)
+        receiver.onHeaders(200, {})
+        receiver.onText(text)
         return () => {}
       })
       const stream = Effect.flatMap(Together.Together, (client) => Stream.runDrain(client.chatStream(request)))

@@ -70,16 +70,16 @@ export interface Options {
 /** Exchanges a request for its answer. */
 export type Exchanger = (exchange: Exchange, target: Target) => Effect.Effect<Answered, TogetherError.TogetherError>
 
-/** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
-type Start = (
-  receiver: Shortcut.Receiver & {
-    /** Hears that more of a file has come. */
-    readonly onPiece: () => void
-    readonly onBytes: (bytes: Uint8Array) => void
-    readonly onCause: (cause: Cause.Cause<never>) => void
-  },
-  fiber: Fiber.Fiber<unknown, unknown>
-) => Effect.Effect<void>
+/** Hears what comes back, through the client too. */
+interface Listener extends Shortcut.Receiver {
+  /** Hears that more of a file has come. */
+  onPiece(): void
+  onBytes(bytes: Uint8Array): void
+  onCause(cause: Cause.Cause<never>): void
+}
+
+/** Begins an exchange that reports to a listener; what it returns gives the exchange up. */
+type Start = (listener: Listener, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<void>
 
 /** Sends past the client: callbacks, and nothing in between. */
 const short = (
@@ -88,13 +88,13 @@ const short = (
   { body, method }: Exchange,
   { ours, url }: Target
 ): Start =>
-(receiver, fiber) => {
+(listener, fiber) => {
   const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
-  return Effect.sync(shortcut({ method, url, ours, headers, body }, receiver, fiber.context))
+  return Effect.sync(shortcut({ method, url, ours, headers, body }, listener, fiber.context))
 }
 
 /** Sends through the client, in a fiber of its own that can be given up. */
-const long = (execute: Options["execute"], exchange: Exchange, target: Target): Start => (receiver, fiber) => {
+const long = (execute: Options["execute"], exchange: Exchange, target: Target): Start => (listener, fiber) => {
   // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
   // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
   const scope = Scope.makeUnsafe()
@@ -102,8 +102,8 @@ const long = (execute: Options["execute"], exchange: Exchange, target: Target): 
     string | Uint8Array,
     HttpClientError.HttpClientError | RangeError
   > => {
-    receiver.onHeaders(response.status, response.headers)
-    return exchange.file === undefined ? response.text : fileOf[exchange.file](response, receiver.onPiece)
+    listener.onHeaders(response.status, response.headers)
+    return exchange.file === undefined ? response.text : fileOf[exchange.file](response, () => listener.onPiece())
   })
   const child = Effect.runForkWith(fiber.context)(
     Effect.onExit(
@@ -113,99 +113,160 @@ const long = (execute: Options["execute"], exchange: Exchange, target: Target): 
   )
   child.addObserver((exit) => {
     if (Exit.isSuccess(exit)) {
-      return typeof exit.value === "string" ? receiver.onText(exit.value) : receiver.onBytes(exit.value)
+      return typeof exit.value === "string" ? listener.onText(exit.value) : listener.onBytes(exit.value)
     }
     const error = Cause.findError(exit.cause)
-    if (Result.isSuccess(error)) receiver.onFailure(error.success)
-    else receiver.onCause(error.failure)
+    if (Result.isSuccess(error)) listener.onFailure(error.success)
+    else listener.onCause(error.failure)
   })
   return Fiber.interrupt(child)
 }
 
-/** Makes what exchanges requests for their answers. */
-export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watchdog }: Options): Exchanger => {
-  const bodyMillis = Duration.toMillis(timeouts.body)
-  const shortcut = Shortcut.of(client)
+type End = Effect.Effect<Answered, TogetherError.TogetherError>
 
-  /** Bounds both silences of an exchange, and reads how it ended. */
-  const bounded = (exchange: Exchange, target: Target, start: Start) =>
-    Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) =>
-      Effect.callback((resume) => {
-        const clock = fiber.getRef(Clock.Clock)
-        const now = () => Watchdog.now(clock)
-        const seen: Seen = { phase: "headers", status: 0, headers: {} }
-        let wait: Watchdog.Wait | undefined
-        const end = (result: Effect.Effect<Answered, TogetherError.TogetherError>) => {
-          if (seen.phase === "over") return
-          seen.phase = "over"
-          wait?.release()
-          resume(result)
-        }
-        const refused = (text: string) =>
-          Effect.fail(refusal(exchange, target, seen, text, clock.currentTimeMillisUnsafe()))
-        /** A refusal by its status is a refusal, whatever happens to its body. */
-        const failed = (error: (head: Subject.Head | undefined) => TogetherError.TogetherError) => {
-          if (seen.phase !== "body") return Effect.fail(error(undefined))
-          return isOk(seen) ? Effect.fail(error(seen)) : refused("")
-        }
-        const limit = headersMillis(exchange, timeouts)
-        const giveUp = start({
-          onHeaders: (status, headers) => {
-            if (seen.phase !== "headers") return
-            seen.phase = "body"
-            seen.status = status
-            seen.headers = headers
-            wait?.move(now() + bodyMillis)
-            // a host that is not ours says nothing of our limits
-            if (target.ours) exchange.onHeaders?.(headers)
-            const next = redirectOf(exchange, target, seen)
-            // nobody reads the body of a redirect
-            if (next !== undefined) {
-              end(Effect.suspend(() => Effect.andThen(giveUp, exchangeWith({ ...exchange, query: undefined }, next))))
-            }
-          },
-          // a refusal is no file, and has its time as a whole
-          onPiece: () => isOk(seen) && wait?.move(now() + bodyMillis),
-          onText: (text) => {
-            const { headers, status } = seen
-            end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
-          },
-          onBytes: (bytes) => {
-            const { headers, status } = seen
-            const text = () => new TextDecoder().decode(bytes.subarray(0, longestRefusal))
-            end(isOk(seen) ? Effect.succeed({ status, headers, text: "", bytes }) : refused(text()))
-          },
-          onFailure: (cause) => end(failed((head) => failureOf(exchange, cause, head))),
-          onCause: (cause) => end(Effect.failCause(cause))
-        }, fiber)
-        if (seen.phase !== "over") {
-          wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? limit : bodyMillis), () => {
-            const result = failed((head) =>
-              head === undefined
-                ? TransportFailure.timedOut(exchange, "headers", Duration.millis(limit))
-                : TransportFailure.timedOut(exchange, "body", timeouts.body, head)
-            )
-            // ended before the exchange is given up, since giving up may be reported as a failure, which then comes too
-            // late
-            end(Effect.andThen(giveUp, result))
-          })
-        }
-        return Effect.suspend(() => {
-          seen.phase = "over"
-          wait?.release()
-          return giveUp
-        })
-      })
+/** What is known of an answer before its headers. */
+const unseen: Subject.Head = { status: 0, headers: {} }
+
+/** One exchange on its way: both of its silences are bounded, and its first end counts. */
+class UnderWay implements Listener {
+  readonly #options: Options
+  readonly #exchange: Exchange
+  readonly #target: Target
+  readonly #clock: Clock.Clock
+  readonly #follow: Exchanger
+  readonly #resume: (end: End) => void
+  #phase: "headers" | "body" | "over" = "headers"
+  #head = unseen
+  #wait: Watchdog.Wait | undefined
+  #giveUp: Effect.Effect<void> = Effect.void
+
+  constructor(
+    options: Options,
+    exchange: Exchange,
+    target: Target,
+    clock: Clock.Clock,
+    follow: Exchanger,
+    resume: (end: End) => void
+  ) {
+    this.#options = options
+    this.#exchange = exchange
+    this.#target = target
+    this.#clock = clock
+    this.#follow = follow
+    this.#resume = resume
+  }
+
+  /** Begins; what it returns gives the exchange up. */
+  begin(start: Start, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> {
+    this.#giveUp = start(this, fiber)
+    if (this.#phase !== "over") {
+      this.#wait = this.#options.watchdog.watch(fiber, this.#silentUntil(), () => this.#timedOut())
+    }
+    return Effect.suspend(() => {
+      this.#close()
+      return this.#giveUp
+    })
+  }
+
+  onHeaders(status: number, headers: Subject.Head["headers"]): void {
+    if (this.#phase !== "headers") return
+    this.#phase = "body"
+    this.#head = { status, headers }
+    this.#wait?.move(this.#silentUntil())
+    // a host that is not ours says nothing of our limits
+    if (this.#target.ours) this.#exchange.onHeaders?.(headers)
+    const next = redirectOf(this.#exchange, this.#target, this.#head)
+    if (next === undefined) return
+    // nobody reads the body of a redirect
+    this.#end(
+      Effect.suspend(() => Effect.andThen(this.#giveUp, this.#follow({ ...this.#exchange, query: undefined }, next)))
     )
+  }
+
+  onPiece(): void {
+    // a refusal is no file, and has its time as a whole
+    if (isOk(this.#head)) this.#wait?.move(this.#silentUntil())
+  }
+
+  onText(text: string): void {
+    const { headers, status } = this.#head
+    this.#end(isOk(this.#head) ? Effect.succeed({ status, headers, text }) : this.#refused(text))
+  }
+
+  onBytes(bytes: Uint8Array): void {
+    const { headers, status } = this.#head
+    this.#end(
+      isOk(this.#head)
+        ? Effect.succeed({ status, headers, text: "", bytes })
+        : this.#refused(new TextDecoder().decode(bytes.subarray(0, longestRefusal)))
+    )
+  }
+
+  onFailure(cause: unknown): void {
+    this.#end(this.#failed((head) => this.#options.failureOf(this.#exchange, cause, head)))
+  }
+
+  onCause(cause: Cause.Cause<never>): void {
+    this.#end(Effect.failCause(cause))
+  }
+
+  /** Reads the moment, in the watchdog's time, up to which silence is borne from now on. */
+  #silentUntil(): number {
+    const { timeouts } = this.#options
+    const millis = this.#phase === "headers"
+      ? headersMillis(this.#exchange, timeouts)
+      : Duration.toMillis(timeouts.body)
+    return Watchdog.now(this.#clock) + millis
+  }
+
+  #timedOut(): void {
+    const { timeouts } = this.#options
+    const result = this.#failed((head) =>
+      head === undefined
+        ? TransportFailure.timedOut(this.#exchange, "headers", Duration.millis(headersMillis(this.#exchange, timeouts)))
+        : TransportFailure.timedOut(this.#exchange, "body", timeouts.body, head)
+    )
+    // ended before the exchange is given up, since giving up may be reported as a failure, which then comes too late
+    this.#end(Effect.andThen(this.#giveUp, result))
+  }
+
+  /** A refusal by its status is a refusal, whatever happens to its body. */
+  #failed(error: (head: Subject.Head | undefined) => TogetherError.TogetherError): End {
+    if (this.#phase !== "body") return Effect.fail(error(undefined))
+    return isOk(this.#head) ? Effect.fail(error(this.#head)) : this.#refused("")
+  }
+
+  #refused(text: string): End {
+    const now = this.#clock.currentTimeMillisUnsafe()
+    return Effect.fail(this.#options.refusal(this.#exchange, this.#target, this.#head, text, now))
+  }
+
+  #end(end: End): void {
+    if (this.#phase === "over") return
+    this.#close()
+    this.#resume(end)
+  }
+
+  #close(): void {
+    this.#phase = "over"
+    this.#wait?.release()
+  }
+}
+
+/** Makes what exchanges requests for their answers. */
+export const make = (options: Options): Exchanger => {
+  const { client, execute, sent } = options
+  const shortcut = Shortcut.of(client)
 
   const exchangeWith: Exchanger = (exchange, target) => {
     const { file, form, query } = exchange
-    return bounded(
-      exchange,
-      target,
-      shortcut === undefined || query !== undefined || form !== undefined || file !== undefined
-        ? long(execute, exchange, target)
-        : short(shortcut, sent, exchange, target)
+    const start = shortcut === undefined || query !== undefined || form !== undefined || file !== undefined
+      ? long(execute, exchange, target)
+      : short(shortcut, sent, exchange, target)
+    return Effect.withFiber((fiber) =>
+      Effect.callback((resume) =>
+        new UnderWay(options, exchange, target, fiber.getRef(Clock.Clock), exchangeWith, resume).begin(start, fiber)
+      )
     )
   }
 
@@ -215,12 +276,6 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
 /** Bounds the time until the headers, in which an upload comes first. */
 export const headersMillis = ({ form }: Exchange, { headers }: Timeouts): number =>
   Duration.toMillis(headers) + (form === undefined ? 0 : uploadMillis(form))
-
-interface Seen {
-  phase: "headers" | "body" | "over"
-  status: number
-  headers: Subject.Head["headers"]
-}
 
 /** Follows the redirects of a reading request; once the host is a foreign one, without the key. */
 export const redirectOf = (

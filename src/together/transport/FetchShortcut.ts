@@ -46,7 +46,7 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
     })
     receiver.onHeaders(response.status, headers)
     return response.text()
-  }).then(receiver.onText, receiver.onFailure)
+  }).then((text) => receiver.onText(text), (cause) => receiver.onFailure(cause))
   return () => controller.abort()
 }
 

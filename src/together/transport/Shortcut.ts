@@ -22,12 +22,12 @@ export interface Sent {
   readonly body: string | undefined
 }
 
-/** Receives what comes back: headers, then the text or a failure; or a failure at once. */
+/** Receives what comes back: headers, then the text or a failure; or a failure at once. Its methods need their `this`. */
 export interface Receiver {
-  readonly onHeaders: (status: number, headers: Readonly<Record<string, string>>) => void
+  onHeaders(status: number, headers: Readonly<Record<string, string>>): void
   /** Takes the whole body. */
-  readonly onText: (text: string) => void
-  readonly onFailure: (cause: unknown) => void
+  onText(text: string): void
+  onFailure(cause: unknown): void
 }
 
 /** Sends one exchange; what it returns gives the exchange up and frees its socket. */

@@ -169,7 +169,7 @@ const shortcut = (dispatcher: Dispatcher): Shortcut.Shortcut => (sent, receiver)
     onResponseStart: (_, status, headers) => receiver.onHeaders(status, joined(headers)),
     onResponseData: (_, bytes) => void parts.push(bytes),
     onResponseEnd: () => receiver.onText(textOf(parts)),
-    onFailure: receiver.onFailure
+    onFailure: (cause) => receiver.onFailure(cause)
   })
 }
 
