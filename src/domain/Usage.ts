@@ -33,9 +33,13 @@ export const add = (a: Usage, b: Usage): Usage => ({
   reasoningTokens: a.reasoningTokens + b.reasoningTokens
 })
 
-const field = (u: unknown, key: string): unknown =>
+type Fields = Readonly<Record<string, unknown>>
+
+const none: Fields = {}
+
+const fieldsOf = (u: unknown): Fields =>
   // an object may be read by any key; what it holds is checked where it is used
-  typeof u === "object" && u !== null ? (u as Record<string, unknown>)[key] : undefined
+  typeof u === "object" && u !== null ? u as Fields : none
 
 /**
  * Bounds what a context holds: no model has a longer one.
@@ -47,21 +51,28 @@ export const longestContext = 10_485_760
 /** Bounds what is believed: no call takes more than the longest context for the most choices. */
 const mostTokens = longestContext * 128
 
-/** Tells whether no call can have such a count, as one below 0; then the other counts mean nothing either. */
+/** Tells whether no call can have such a count, as one below 0. */
 const isAbsurd = (u: unknown): boolean => typeof u === "number" && !(u >= 0 && u <= mostTokens)
-
-const said = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens"]
 
 const count = (u: unknown): number | undefined =>
   typeof u === "number" && u >= 0 && Number.isSafeInteger(Math.floor(u)) ? Math.floor(u) : undefined
 
-const inputCount = (wire: unknown): number | undefined =>
-  count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
+/** Holds the counts that a usage tells. */
+interface Counts {
+  readonly input?: number | undefined
+  readonly output?: number | undefined
+  readonly total?: number | undefined
+}
 
-const outputCount = (wire: unknown): number | undefined =>
-  count(field(wire, "completion_tokens")) ?? count(field(wire, "output_tokens"))
+const untold: Counts = {}
 
-const totalCount = (wire: unknown): number | undefined => count(field(wire, "total_tokens"))
+/** Reads the counts that a usage tells; where no call can have one of them, the others mean nothing either. */
+const countsOf = ({ completion_tokens, input_tokens, output_tokens, prompt_tokens, total_tokens }: Fields): Counts =>
+  [prompt_tokens, input_tokens, completion_tokens, output_tokens, total_tokens].some(isAbsurd) ? untold : {
+    input: count(prompt_tokens) ?? count(input_tokens),
+    output: count(completion_tokens) ?? count(output_tokens),
+    total: count(total_tokens)
+  }
 
 /** Says what is known of a call beside its usage. */
 export interface Options {
@@ -75,6 +86,25 @@ export interface Read {
   (wire: unknown, options: Options | undefined): Usage | undefined
 }
 
+const usageOf = ({ input, output, total }: Counts, wire: Fields, options: Options | undefined): Usage | undefined => {
+  if (input === undefined && output === undefined && total === undefined) return undefined
+  const inputTokens = input ?? (total === undefined ? options?.estimatedInput : Math.max(0, total - (output ?? 0)))
+  if (inputTokens === undefined) return undefined
+  const outputTokens = output ?? Math.max(0, (total ?? inputTokens) - inputTokens)
+  const cached = count(fieldsOf(wire["prompt_tokens_details"])["cached_tokens"]) ??
+    count(fieldsOf(wire["input_tokens_details"])["cached_tokens"]) ??
+    count(wire["cached_tokens"]) ?? 0
+  const reasoning = count(fieldsOf(wire["completion_tokens_details"])["reasoning_tokens"]) ??
+    count(fieldsOf(wire["output_tokens_details"])["reasoning_tokens"]) ??
+    count(wire["reasoning_tokens"]) ?? 0
+  return {
+    inputTokens,
+    outputTokens,
+    cachedInputTokens: Math.min(cached, inputTokens),
+    reasoningTokens: Math.min(reasoning, outputTokens)
+  }
+}
+
 /**
  * Reads a `usage` object as it came over the wire, or nothing where it holds no token count, or one that no call can have.
  *
@@ -84,30 +114,16 @@ export interface Read {
  * input or the total is told, it is taken for an operation that generates nothing, such as `embeddings`.
  */
 export const fromWire: Read = (wire: unknown, options?: Options) => {
-  if (typeof wire !== "object" || wire === null || said.some((key) => isAbsurd(field(wire, key)))) return undefined
-  const [input, output, total] = [inputCount(wire), outputCount(wire), totalCount(wire)]
-  if (input === undefined && output === undefined && total === undefined) return undefined
-  const inputTokens = input ?? (total === undefined ? options?.estimatedInput : Math.max(0, total - (output ?? 0)))
-  if (inputTokens === undefined) return undefined
-  const outputTokens = output ?? Math.max(0, (total ?? inputTokens) - inputTokens)
-  const cached = count(field(field(wire, "prompt_tokens_details"), "cached_tokens")) ??
-    count(field(field(wire, "input_tokens_details"), "cached_tokens")) ??
-    count(field(wire, "cached_tokens")) ?? 0
-  const reasoning = count(field(field(wire, "completion_tokens_details"), "reasoning_tokens")) ??
-    count(field(field(wire, "output_tokens_details"), "reasoning_tokens")) ??
-    count(field(wire, "reasoning_tokens")) ?? 0
-  return {
-    inputTokens,
-    outputTokens,
-    cachedInputTokens: Math.min(cached, inputTokens),
-    reasoningTokens: Math.min(reasoning, outputTokens)
-  }
+  const fields = fieldsOf(wire)
+  return usageOf(countsOf(fields), fields, options)
 }
 
 /** Reads a usage that tells input and output apart, and whose prompt fits into a context. */
 const fromGenerated: Read = (wire: unknown, options?: Options) => {
-  const told = outputCount(wire) !== undefined || (inputCount(wire) !== undefined && totalCount(wire) !== undefined)
-  const usage = told ? fromWire(wire, options) : undefined
+  const fields = fieldsOf(wire)
+  const counts = countsOf(fields)
+  const told = counts.output !== undefined || (counts.input !== undefined && counts.total !== undefined)
+  const usage = told ? usageOf(counts, fields, options) : undefined
   return usage !== undefined && usage.inputTokens <= longestContext ? usage : undefined
 }
 
@@ -119,8 +135,7 @@ const fromGenerated: Read = (wire: unknown, options?: Options) => {
  * that is longer than any context is ignored too.
  */
 export const fromAnswer: Read = (answer: unknown, options?: Options) => {
-  const choices = field(answer, "choices")
-  const usage = field(answer, "usage")
+  const { choices, usage } = fieldsOf(answer)
   if (!Array.isArray(choices)) return fromWire(usage, options)
-  return fromGenerated(usage, options) ?? fromGenerated(field(choices[0], "usage"), options)
+  return fromGenerated(usage, options) ?? fromGenerated(fieldsOf(choices[0])["usage"], options)
 }
