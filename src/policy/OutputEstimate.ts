@@ -147,7 +147,9 @@ export const largest = ({ newer, older }: State): number => Math.max(0, newer.la
 
 /** Reads the safety at `now`: 1 when all is well. */
 export const safety = (state: State, now: number): number =>
-  Math.max(1, state.safety * state.settings.safetyDecay ** Math.max(0, now - state.safetyAt))
+  state.safety === 1
+    ? 1
+    : Math.max(1, state.safety * state.settings.safetyDecay ** Math.max(0, now - state.safetyAt))
 
 /** Answers whether too few answers were booked to estimate from them. */
 export const isCold = (state: State): boolean => state.count < state.settings.minSamples

@@ -47,21 +47,42 @@ interface Learned {
 
 const keyOf = (lane: string, label: string): string => `${lane}\n${label}`
 
-/** Keeps the states that learned last: they stand at the end. */
-const keep = (states: Map<string, Learned>, key: string, state: Learned): void => {
-  states.delete(key)
-  states.set(key, state)
-  if (states.size <= statesKept) return
-  const [oldest] = states.keys()
-  if (oldest !== undefined) states.delete(oldest)
+/** Holds the states of kinds that learned last. */
+class States {
+  /** In the order in which they learned. */
+  readonly #states = new Map<string, Learned>()
+  #last: string | undefined
+
+  get(key: string): Learned | undefined {
+    return this.#states.get(key)
+  }
+
+  /** Replaces a state where it stands in the order: being read is not learning. */
+  replace(key: string, state: Learned): void {
+    this.#states.set(key, state)
+  }
+
+  /** Takes in a state that has learned, and forgets the one that has not for longest where there are too many. */
+  learn(key: string, state: Learned): void {
+    // mostly the same kind learns again and again, and stands at the end already
+    if (key !== this.#last) this.#states.delete(key)
+    this.#states.set(this.#last = key, state)
+    if (this.#states.size <= statesKept) return
+    const [oldest] = this.#states.keys()
+    if (oldest !== undefined) this.#states.delete(oldest)
+  }
+
+  forget(key: string): void {
+    this.#states.delete(key)
+  }
 }
 
 /** Makes an empty memory. */
 export const make = (options?: OutputEstimate.Options): OutputHistory => {
   const fresh: Learned = { all: OutputEstimate.make(options), open: OpenOutput.empty }
-  const lanes = new Map<string, Learned>()
-  const known = new Map<string, Learned>()
-  const cold = new Map<string, Learned>()
+  const lanes = new States()
+  const known = new States()
+  const cold = new States()
   const laneOf = ({ lane }: Pick<Kind, "lane">) => lanes.get(lane) ?? fresh
   const stateOf = (kind: Kind): OutputEstimate.State => {
     const lane = laneOf(kind).all
@@ -77,8 +98,7 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
     const state = states.get(at) ?? fresh
     if (OpenOutput.isCold(state.open)) return estimate
     const open = OpenOutput.ask(state.open, now)
-    // it stays where it stands in the order: being read is not learning
-    states.set(at, { ...state, open })
+    states.replace(at, { ...state, open })
     const most = Math.max(estimate.maxOutputTokens, Math.ceil(OpenOutput.bound(open)))
     // priced tokens are a whole number, whatever an answer says
     return { ...estimate, maxOutputTokens: Math.min(most, Number.MAX_SAFE_INTEGER), learned: true }
@@ -94,17 +114,17 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
       return { ...call, outputTokens: OutputEstimate.estimate(stateOf(kind), call, nowSeconds).outputTokens }
     },
     record: (kind, answer) => {
-      keep(lanes, kind.lane, taught(laneOf(kind), answer))
+      lanes.learn(kind.lane, taught(laneOf(kind), answer))
       if (kind.label === undefined) return
       const key = keyOf(kind.lane, kind.label)
       const next = taught(known.get(key) ?? cold.get(key) ?? fresh, answer)
-      if (OutputEstimate.isCold(next.all)) return keep(cold, key, next)
-      cold.delete(key)
-      keep(known, key, next)
+      if (OutputEstimate.isCold(next.all)) return cold.learn(key, next)
+      cold.forget(key)
+      known.learn(key, next)
     },
     refused: (kind, nowSeconds) => {
       const lane = laneOf(kind)
-      keep(lanes, kind.lane, { ...lane, all: OutputEstimate.refuse(lane.all, nowSeconds) })
+      lanes.learn(kind.lane, { ...lane, all: OutputEstimate.refuse(lane.all, nowSeconds) })
     }
   }
 }

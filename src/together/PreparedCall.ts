@@ -74,9 +74,23 @@ const complaintOf = (priority: Priority, { deadline, hedge }: CallOptions): stri
     (hedge && Hedge.delayComplaint("hedge.delay", hedge.delay))
 }
 
+/** Makes what builds the keys of the lanes of one account. Most calls go to the lane of the one before. */
+const laneKeys = (account: string) => {
+  let last: Lanes.KeyParts = { account }
+  let key = Lanes.key(last)
+  return (model: string, pool: string | undefined): string => {
+    if (model !== last.model || pool !== last.pool) {
+      last = { account, model, pool }
+      key = Lanes.key(last)
+    }
+    return key
+  }
+}
+
 /** Makes what prepares the calls of one client; how much they generate is remembered for all. */
 export const make = (shared: Shared): Prepare => {
   const outputs = OutputHistory.make()
+  const laneOf = laneKeys(shared.account)
 
   const deadlineOf: Prepare["deadlineOf"] = (options) => {
     const given = options?.deadline
@@ -110,21 +124,21 @@ export const make = (shared: Shared): Prepare => {
   ): Call => {
     const { estimate, model } = known
     const { label, pool } = options ?? {}
-    const lane = Lanes.key({ account: shared.account, model, pool })
+    const lane = laneOf(model, pool)
     const expected = outputs.expect({ lane, label }, estimate, nowSeconds)
     return { operation, model, lane, priority, estimate: expected, idempotent, label }
   }
 
-  const guardsOf = (
+  const guarded = (
     call: Call,
     { known: { pricing } }: Subject,
     options: CallOptions | undefined,
     context: Context.Context<never>
-  ): Effect.Effect<Pipeline.Guards> => {
+  ): Effect.Effect<PreparedCall> => {
     const { breaker, credits, lanes = shared.lanes, retryBudget } = ContextGuards.of(context, shared.given)
     return Effect.map(lanes.get(call.lane), (lane) => {
       const { onAnswered } = options ?? {}
-      return {
+      const guards: Pipeline.Guards = {
         lane,
         money: moneyOf(call, pricing, credits),
         cost: pricing === undefined ? () => Price.free : pricing.after,
@@ -146,6 +160,7 @@ export const make = (shared: Shared): Prepare => {
             cost
           }))
       }
+      return { call, guards }
     })
   }
 
@@ -159,7 +174,7 @@ export const make = (shared: Shared): Prepare => {
         return Effect.fail(new InvalidRequestError({ operation, model, sent: false, message }))
       }
       const call = callOf(subject, options, priority, Monotonic.seconds(fiber.getRef(Clock.Clock)))
-      return Effect.map(guardsOf(call, subject, options, fiber.context), (guards) => ({ call, guards }))
+      return guarded(call, subject, options, fiber.context)
     })
 
   return { deadlineOf, prepared }
