@@ -34,7 +34,7 @@ import type { Secrets } from "./redact/Redact.ts"
 import * as RequestCheck from "./RequestCheck.ts"
 import type { Route } from "./Routes.ts"
 import * as Subject from "./error/Subject.ts"
-import type { Exchange, Opened as Answer, Transport } from "./transport/Transport.ts"
+import type { Answered, Exchange, Opened as Answer, Transport } from "./transport/Transport.ts"
 
 /** Holds what the calls of one client share. */
 export interface Shared extends PreparedCall.Shared {
@@ -132,12 +132,18 @@ const requestedByPath = (
   })
 }
 
-const exchanged = (transport: Transport, exchange: Exchange, observed: Pipeline.Observed) =>
-  Effect.map(
+/** Makes an exchange for one attempt, and reads its answer. */
+const exchanged = <A>(
+  transport: Transport,
+  exchange: Exchange,
+  observed: Pipeline.Observed,
+  read: (answer: Answered) => Effect.Effect<A, TogetherError>
+): Effect.Effect<A, TogetherError> =>
+  Effect.flatMap(
     transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
     (answer) => {
       seen(observed, answer)
-      return answer
+      return read(answer)
     }
   )
 
@@ -151,7 +157,7 @@ const exchangeDecoded = <A>(
 ): Attempt<A> => {
   const asked = { exchange, estimate, decode }
   return (observed) =>
-    Effect.flatMap(exchanged(transport, exchange, observed), (answer) => {
+    exchanged(transport, exchange, observed, (answer) => {
       const read = AnswerDecoder.read(asked, answer, transport.secrets)
       if (Result.isFailure(read)) return Effect.fail(read.failure)
       observed.usage = read.success.usage
@@ -276,9 +282,11 @@ export const make = (shared: Shared): Client => {
       request,
       options,
       (exchange) => (observed) =>
-        Effect.tap(
-          exchanged(transport, { ...exchange, file }, observed),
-          (answer) => AnswerDecoder.refusePage(exchange, answer)
+        exchanged(
+          transport,
+          { ...exchange, file },
+          observed,
+          (answer) => Effect.as(AnswerDecoder.refusePage(exchange, answer), answer)
         )
     )
 

@@ -21,6 +21,7 @@ import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
@@ -212,7 +213,7 @@ const hedged = <A>(
 const learned = (
   call: Call,
   guards: Guards,
-  clock: Clock.Clock,
+  fiber: Fiber.Fiber<unknown, unknown>,
   exit: Exit.Exit<unknown, Failure>,
   observed: Observed
 ): Lane.Sample => {
@@ -222,7 +223,7 @@ const learned = (
     const open = (call.estimate.openChoices ?? 0) > 0
     guards.outputs.record(call, { outputTokens, open })
   } else if (sample._tag === "Throttled" && sample.scope === "tokens") {
-    guards.outputs.refused(call, Monotonic.seconds(clock))
+    guards.outputs.refused(call, Monotonic.seconds(fiber.getRef(Clock.Clock)))
   }
   return sample
 }
@@ -260,7 +261,7 @@ export const answer = <A>(
     last = observed
     const attempted = guards.lane.run(hedged(call, guards, observed, attempt), {
       ...laneRequest(call, observed.attempt),
-      classify: (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
+      classify: (exit) => learned(call, guards, fiber, exit, observed)
     })
     return guards.breaker === undefined ? attempted : guards.breaker.run(attempted, circuitOf(call))
   })
@@ -315,8 +316,8 @@ export const stream = <Chunk>(
   const begun = (observed: Observed, circuit: Breaker.Permit | undefined) =>
     Effect.flatMap(guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }), (permit) => {
       const settle = (exit: Exit.Exit<unknown, Failure>) =>
-        Effect.clockWith((clock) => {
-          const settled = permit.settle(learned(call, guards, clock, exit, observed))
+        Effect.withFiber((fiber) => {
+          const settled = permit.settle(learned(call, guards, fiber, exit, observed))
           return circuit === undefined ? settled : Effect.andThen(settled, circuit.settle(exit))
         })
       return paid(call, guards, observed, open(observed)).pipe(

@@ -14,8 +14,9 @@ export const make = <Req>(
   { recognize, request, ...route }: Pick<Route<Req, unknown>, "operation" | "recognize" | "request">,
   operation: string = route.operation
 ): RequestCheck => {
-  const check = AnswerDecoder.recognizing(recognize?.request, Schema.decodeUnknownResult(request))
+  const check = Schema.decodeUnknownResult(request)
   return (request) => {
+    if (recognize?.request(request)) return undefined
     const checked = check(request)
     if (Result.isSuccess(checked)) return undefined
     const issue = AnswerDecoder.issueOf(checked.failure, { prompts: promptsOf(request) })

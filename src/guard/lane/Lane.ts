@@ -144,25 +144,24 @@ class LaneImpl implements Lane {
     options: RunOptions<A, E>
   ): Effect.Effect<A, E | LaneOverflowError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      this.#dispatcher.enter(options, restore, (ticket) =>
-        Effect.withFiber((fiber) => {
-          let open = true
-          const settle = (sample: Sample): void => {
-            open = false
-            this.#dispatcher.settle(ticket, sample, fiber)
+      this.#dispatcher.enter(options, restore, (ticket, _waited, fiber) => {
+        let open = true
+        const settle = (sample: Sample): void => {
+          open = false
+          this.#dispatcher.settle(ticket, sample, fiber)
+        }
+        return Effect.onExitPrimitive(
+          Effect.onExitPrimitive(restore(attempt), (exit) => {
+            settle(Exit.hasInterrupts(exit) ? ignored : (options.classify ?? sampleOf)(exit))
+            return undefined
+          }),
+          // a `classify` that throws must not keep the permit
+          () => {
+            if (open) settle(ignored)
+            return undefined
           }
-          return Effect.onExitPrimitive(
-            Effect.onExitPrimitive(restore(attempt), (exit) => {
-              settle(Exit.hasInterrupts(exit) ? ignored : (options.classify ?? sampleOf)(exit))
-              return undefined
-            }),
-            // a `classify` that throws must not keep the permit
-            () => {
-              if (open) settle(ignored)
-              return undefined
-            }
-          )
-        }))
+        )
+      })
     )
 
   readonly status: Effect.Effect<LaneStatus> = Effect.withFiber((fiber) => {

@@ -37,11 +37,15 @@ import * as Millis from "../Millis.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { Restore } from "../Restore.ts"
 
-/** Goes on with what waited for a ticket. */
-type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
+/** Goes on, in the fiber that asked for it, with what waited for a ticket. */
+type Use<A, E, R> = (
+  ticket: Kernel.Ticket,
+  waitedSeconds: number,
+  fiber: Fiber.Fiber<unknown, unknown>
+) => Effect.Effect<A, E, R>
 
 interface Waiter extends Queue.Entry, Timed, Sleeper<LaneOverflowError> {
-  readonly use: Use
+  readonly use: Use<unknown, unknown, unknown>
   ticket: Kernel.Ticket | undefined
 }
 
@@ -147,7 +151,7 @@ export class Dispatcher implements LaneMetrics.Counts {
   enter<A, E, R>(
     request: LaneRequest,
     restore: Restore,
-    use: (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<A, E, R>
+    use: Use<A, E, R>
   ): Effect.Effect<A, E | LaneOverflowError, R> {
     return Effect.withFiber((fiber) => {
       const call = wanted(request, fiber)
@@ -157,7 +161,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       const ticket = this.#atOnce(call, now, clock)
       if (ticket !== undefined) {
         this.#admitted(0, fiber)
-        return use(ticket, 0)
+        return use(ticket, 0, fiber)
       }
       const overflow = this.#overflow(call, this.#cell.read(), now, clock)
       if (overflow !== undefined) return Effect.fail(overflow)
@@ -390,7 +394,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       const ticket = waiter.ticket as Kernel.Ticket
       const waited = Math.max(0, Monotonic.seconds(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
       this.#admitted(waited, fiber)
-      return waiter.use(ticket, waited)
+      return waiter.use(ticket, waited, fiber)
     },
     left: (waiter, fiber) => {
       if (waiter.ticket !== undefined) this.settle(waiter.ticket, neverSent, fiber)

@@ -212,25 +212,25 @@ export const make = <A, E, R, SE = never, SR = never, R2 = never>(
     due: 0
   }
 
-  return Clock.clockWith((clock) => {
+  return Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock)
     const run = {
       clock,
       began: clock.currentTimeMillisUnsafe() - progress.spent,
       start: Monotonic.millis(clock) - progress.spent,
       progress
     }
-    const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(
-      Effect.withFiber((fiber) => {
-        const { attempt, metadata } = progress
-        // costs a first attempt nothing, unless it is made inside of a later one of another call
-        if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return self
-        const context = Context.add(Context.make(CurrentAttempt, attempt), Schedule.CurrentMetadata, metadata)
-        return Effect.provideContext(self, context)
-      }),
-      (error) => Effect.andThen(failed(run, policyOf, options, error), again)
-    )
-    if (options.budget === undefined || progress.deposited) return again
+    const numbered = () => {
+      const { attempt, metadata } = progress
+      // costs a first attempt nothing, unless it is made inside of a later one of another call
+      if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return self
+      const context = Context.add(Context.make(CurrentAttempt, attempt), Schedule.CurrentMetadata, metadata)
+      return Effect.provideContext(self, context)
+    }
+    const next = (): Effect.Effect<A, E | SE, R | SR | R2> =>
+      Effect.catch(numbered(), (error) => Effect.andThen(failed(run, policyOf, options, error), next))
+    if (options.budget === undefined || progress.deposited) return next()
     progress.deposited = true
-    return Effect.andThen(options.budget.deposit, again)
+    return Effect.andThen(options.budget.deposit, next)
   })
 }
