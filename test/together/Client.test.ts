@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream, Tracer } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream, Tracer } from "effect"
 import {
   Budget,
   type Chat,
@@ -645,6 +645,17 @@ describe("a retry budget in the client's context", () => {
 })
 
 describe("the span of a call", () => {
+  it.effect("stands in the trace of its failure, with the spans around it", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.error(400))
+      const cause = yield* use((together) => together.chat(request)).pipe(
+        Effect.withSpan("mine"),
+        Effect.sandbox,
+        Effect.flip
+      )
+      expect(Cause.pretty(cause)).toMatch(/\n {4}at Together\.chat\n {4}at mine /)
+    })))
+
   it.effect("has a label only where the call has one", () =>
     virtually(Effect.gen(function*() {
       const spans: Array<ReadonlyMap<string, unknown>> = []
