@@ -176,23 +176,24 @@ const placeBack = (state: State, ticket: Ticket, now: number): State => ({
 })
 
 /** Gives tokens back, or takes more where they are below 0. */
-export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: number): State =>
-  tokens === 0 ? state : tokensBack(
-    {
-      ...state,
-      tokenMirror: state.tokenMirror && BucketMirror.credit(state.tokenMirror, ticket.seq, ticket.tokens, tokens, now)
-    },
-    tokens,
-    now
-  )
+export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: number): State => {
+  if (tokens === 0) return state
+  const { tokenMirror } = state
+  const mirror = tokenMirror && BucketMirror.credit(tokenMirror, ticket.seq, ticket.tokens, tokens, now)
+  return tokensBack(state, mirror, tokens, now)
+}
 
 /** Pays tokens back to what is owed; a second's worth of credit at the most. */
-const tokensBack = (state: State, tokens: number, now: number): State => {
-  const counted: State = { ...state, tokens: AdaptiveRate.correct(state.tokens, -tokens) }
-  if (!state.tokensPaced) return counted
-  const rate = tokenPace(state)
+const tokensBack = (state: State, tokenMirror: State["tokenMirror"], tokens: number, now: number): State => ({
+  ...state,
+  tokens: AdaptiveRate.correct(state.tokens, -tokens),
+  tokenMirror,
+  tokenDebt: state.tokensPaced ? repaid(state, tokens, now) : state.tokenDebt
+})
+
+const repaid = (state: State, tokens: number, now: number): Debt => {
   const debt = tokensOwed(state, now, false)
-  return { ...counted, tokenDebt: { units: Math.max(Math.min(debt, -rate), debt - tokens), at: now } }
+  return { units: Math.max(Math.min(debt, -tokenPace(state)), debt - tokens), at: now }
 }
 
 /** Gives all back that an attempt took that was never sent: also to the caps of the user. */
@@ -266,7 +267,7 @@ export const fail = (before: State, ticket: Ticket, now: number): State => {
     tokenMirror: tokenMirror && BucketMirror.fail(tokenMirror, ticket.seq, ticket.tokens, areCounted, now)
   }
   if (areCounted) return state
-  const returned = placeBack(tokensBack(state, ticket.tokens, now), ticket, now)
+  const returned = placeBack(tokensBack(state, state.tokenMirror, ticket.tokens, now), ticket, now)
   const units = Math.max(0, unpaid(state.resent, defaults.resentPace * state.requests.rate, now)) + 1
   return units <= defaults.resent
     ? { ...returned, resent: { units, at: now } }

@@ -253,7 +253,8 @@ export const settle = (
     stray,
     overdue,
     count: before.count - 1,
-    ...ends(before, isUnread)
+    read: counted(before.read, !isUnread),
+    unread: counted(before.unread, isUnread)
   }
   if (sample._tag === "Throttled") {
     const outage = isHeard(earlier, ticket) ? Outage.heard(state.outage, now) : state.outage
@@ -292,11 +293,8 @@ export const settle = (
   }
 }
 
-/** Counts one more end, that nobody can read or that is known; those before it count the less. */
-const ends = ({ read, unread }: State, isUnread: boolean): Pick<State, "read" | "unread"> => ({
-  read: defaults.endsKept * read + (isUnread ? 0 : 1),
-  unread: defaults.endsKept * unread + (isUnread ? 1 : 0)
-})
+/** Counts an end if it is one of those counted; with each end those before it count the less. */
+const counted = (ends: number, isOne: boolean): number => defaults.endsKept * ends + (isOne ? 1 : 0)
 
 /** Says whether an answer of an attempt ends a silence: it was sent since that began, or its answer was overdue. */
 const isHeard = ({ outage, overdue }: State, { at, awaited }: Ticket): boolean =>
@@ -393,8 +391,9 @@ const succeeded = (
   }
   const next: State = {
     ...returned,
-    ...ends(returned, false),
     count: returned.count - 1,
+    read: counted(returned.read, true),
+    unread: counted(returned.unread, false),
     requestMirror,
     requests,
     tokenMirror,
