@@ -47,33 +47,18 @@ interface Learned {
 
 const keyOf = (lane: string, label: string): string => `${lane}\n${label}`
 
-/** Holds the states of kinds that learned last. */
-class States {
-  /** In the order in which they learned. */
-  readonly #states = new Map<string, Learned>()
+/** Holds the states of the kinds that learned last, in the order in which they did. */
+class States extends Map<string, Learned> {
   #last: string | undefined
-
-  get(key: string): Learned | undefined {
-    return this.#states.get(key)
-  }
-
-  /** Replaces a state where it stands in the order: being read is not learning. */
-  replace(key: string, state: Learned): void {
-    this.#states.set(key, state)
-  }
 
   /** Takes in a state that has learned, and forgets the one that has not for longest where there are too many. */
   learn(key: string, state: Learned): void {
     // mostly the same kind learns again and again, and stands at the end already
-    if (key !== this.#last) this.#states.delete(key)
-    this.#states.set(this.#last = key, state)
-    if (this.#states.size <= statesKept) return
-    const [oldest] = this.#states.keys()
-    if (oldest !== undefined) this.#states.delete(oldest)
-  }
-
-  forget(key: string): void {
-    this.#states.delete(key)
+    if (key !== this.#last) this.delete(key)
+    this.set(this.#last = key, state)
+    if (this.size <= statesKept) return
+    const [oldest] = this.keys()
+    if (oldest !== undefined) this.delete(oldest)
   }
 }
 
@@ -98,7 +83,8 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
     const state = states.get(at) ?? fresh
     if (OpenOutput.isCold(state.open)) return estimate
     const open = OpenOutput.ask(state.open, now)
-    states.replace(at, { ...state, open })
+    // it stays where it stands in the order: being read is not learning
+    states.set(at, { ...state, open })
     const most = Math.max(estimate.maxOutputTokens, Math.ceil(OpenOutput.bound(open)))
     // priced tokens are a whole number, whatever an answer says
     return { ...estimate, maxOutputTokens: Math.min(most, Number.MAX_SAFE_INTEGER), learned: true }
@@ -119,7 +105,7 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
       const key = keyOf(kind.lane, kind.label)
       const next = taught(known.get(key) ?? cold.get(key) ?? fresh, answer)
       if (OutputEstimate.isCold(next.all)) return cold.learn(key, next)
-      cold.forget(key)
+      cold.delete(key)
       known.learn(key, next)
     },
     refused: (kind, nowSeconds) => {

@@ -74,23 +74,20 @@ const complaintOf = (priority: Priority, { deadline, hedge }: CallOptions): stri
     (hedge && Hedge.delayComplaint("hedge.delay", hedge.delay))
 }
 
-/** Makes what builds the keys of the lanes of one account. Most calls go to the lane of the one before. */
-const laneKeys = (account: string) => {
-  let last: Lanes.KeyParts = { account }
-  let key = Lanes.key(last)
-  return (model: string, pool: string | undefined): string => {
-    if (model !== last.model || pool !== last.pool) {
-      last = { account, model, pool }
-      key = Lanes.key(last)
-    }
-    return key
-  }
-}
-
 /** Makes what prepares the calls of one client; how much they generate is remembered for all. */
 export const make = (shared: Shared): Prepare => {
   const outputs = OutputHistory.make()
-  const laneOf = laneKeys(shared.account)
+  let lastParts: Lanes.KeyParts = {}
+  let lastLane = ""
+
+  /** Most calls go to the lane of the one before. */
+  const laneOf = (model: string, pool: string | undefined): string => {
+    if (model !== lastParts.model || pool !== lastParts.pool) {
+      lastParts = { account: shared.account, model, pool }
+      lastLane = Lanes.key(lastParts)
+    }
+    return lastLane
+  }
 
   const deadlineOf: Prepare["deadlineOf"] = (options) => {
     const given = options?.deadline
