@@ -113,7 +113,10 @@ export interface Options {
    * record in few entries, and writes it as soon as the store takes it. Default: `"stop"`.
    */
   readonly whenUnwritable?: "stop" | "continue" | undefined
-  /** How much earlier than in UTC a day begins, for budgets per day, within (-24 h, 24 h). Default: 0, UTC. */
+  /**
+   * How much earlier than in UTC a day begins, for budgets per day, within (-24 h, 24 h): `"2 hours"` for UTC+2, `"-5 hours"`
+   * for UTC−5. The same all year: summer time moves no day. Default: 0, UTC.
+   */
   readonly dayOffset?: Duration.Input | undefined
   /** When rate limits raise an alert. Default: `BudgetAlert.defaults`, 10 of one model within 60 s. */
   readonly rateLimitAlert?: BudgetAlert.Options | undefined
