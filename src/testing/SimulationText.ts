@@ -45,15 +45,56 @@ export type Fields = Readonly<Record<string, unknown>>
 /** Reads a value as an object, or nothing where it is none. */
 export const fields = (value: unknown): Fields | undefined => Predicate.isReadonlyObject(value) ? value : undefined
 
-/** Bounds the depth to which an instance follows its schema: schemas may refer to themselves. */
-const deepest = 16
+/** Bounds the depth to which an instance holds what it need not hold: schemas may refer to themselves. */
+const deep = 8
+
+/** Bounds the depth to which an instance follows its schema at all. */
+const deepest = 32
+
+/** Tells which of two values of a keyword bounds more. */
+const stricter: Readonly<Record<string, (a: number, b: number) => number>> = {
+  minimum: Math.max,
+  exclusiveMinimum: Math.max,
+  maximum: Math.min,
+  exclusiveMaximum: Math.min,
+  minLength: Math.max,
+  maxLength: Math.min,
+  minItems: Math.max,
+  maxItems: Math.min
+}
+
+/** Joins two schemas that hold both: the stricter bounds, the properties of either. */
+const joined = (a: Fields, b: Fields): Fields => {
+  const both: Record<string, unknown> = { ...a, ...b }
+  for (const [key, inA] of Object.entries(a)) {
+    const inB = b[key]
+    const choose = stricter[key]
+    if (choose !== undefined && typeof inA === "number" && typeof inB === "number") both[key] = choose(inA, inB)
+    if (key === "properties") both[key] = { ...fields(inA), ...fields(inB) }
+  }
+  return both
+}
+
+/** Makes the number nearest to 0 that a schema allows. */
+const numberOf = (own: Fields, whole: boolean): number => {
+  const above = numeric(own["exclusiveMinimum"], -Infinity)
+  const below = numeric(own["exclusiveMaximum"], Infinity)
+  // between two bounds that are excluded there is room for a fraction only in their middle
+  const step = whole ? 1 : Math.min(1, (below - above) / 2)
+  const low = Math.max(numeric(own["minimum"], -Infinity), above + step)
+  const high = Math.min(numeric(own["maximum"], Infinity), below - step)
+  const value = Math.min(Math.max(0, low), high)
+  const unit = numeric(own["multipleOf"], whole ? 1 : 0)
+  return unit > 0 ? Math.ceil(value / unit) * unit : value
+}
 
 /**
- * Makes a value that fits a JSON Schema: the smallest one, with `text` wherever a string may be.
+ * Makes a value that fits a JSON Schema: a small one, with `text` wherever a string may be.
  *
- * **Details**: follows `const`, `enum`, `default`, `anyOf`, `oneOf`, `allOf`,
- * `$ref` into the same document, required and optional properties, and the
- * minima of numbers, strings and arrays. `pattern` and `format` are not met.
+ * **Details**: follows `const`, `enum`, `default`, the first of `anyOf` and `oneOf`, all of `allOf`, each together with
+ * what stands beside it, `$ref` into the same document, required and optional properties, and the bounds of numbers,
+ * strings and arrays. A schema that refers to itself is followed as long as it must be, and a little further. `pattern`,
+ * `format` and `uniqueItems` are not met.
  */
 export const instance = (schema: unknown, text: string, root: unknown = schema, depth = 0): unknown => {
   const own = fields(schema)
@@ -61,35 +102,45 @@ export const instance = (schema: unknown, text: string, root: unknown = schema, 
   if ("const" in own) return own["const"]
   if (Array.isArray(own["enum"])) return own["enum"][0]
   if ("default" in own) return own["default"]
-  if (typeof own["$ref"] === "string") return instance(resolve(root, own["$ref"]), text, root, depth + 1)
+  const within = (inner: unknown): unknown => instance(inner, text, root, depth + 1)
+  const { $ref, ...beside } = own
+  if (typeof $ref === "string") return within(joined(fields(resolve(root, $ref)) ?? {}, beside))
   for (const key of ["anyOf", "oneOf", "allOf"]) {
-    const options = own[key]
-    if (Array.isArray(options)) return instance(options[0], text, root, depth + 1)
+    const { [key]: options, ...rest } = own
+    if (!Array.isArray(options)) continue
+    // the last of several is most often the one that ends a recursion, such as null
+    const held = key === "allOf" ? options : [options.at(depth < deep ? 0 : -1)]
+    return within(held.reduce<Fields>((all, option) => joined(all, fields(option) ?? {}), rest))
   }
   const type = Array.isArray(own["type"]) ? own["type"][0] : own["type"]
   switch (type) {
-    case "object":
+    case "object": {
+      const required: ReadonlyArray<unknown> = Array.isArray(own["required"]) ? own["required"] : []
       return Object.fromEntries(
-        Object.entries(fields(own["properties"]) ?? {}).map(([key, property]) => [
-          key,
-          instance(property, text, root, depth + 1)
-        ])
+        Object.entries(fields(own["properties"]) ?? {}).flatMap(([key, property]) =>
+          depth < deep || required.includes(key) ? [[key, within(property)]] : []
+        )
       )
-    case "array":
-      return Array.from({ length: least(own["minItems"], 1) }, () => instance(own["items"], text, root, depth + 1))
+    }
+    case "array": {
+      const first: ReadonlyArray<unknown> = Array.isArray(own["prefixItems"]) ? own["prefixItems"] : []
+      const length = Math.min(numeric(own["minItems"], depth < deep ? 1 : 0), numeric(own["maxItems"], Infinity))
+      return Array.from({ length }, (_, at) => within(at < first.length ? first[at] : own["items"]))
+    }
     case "integer":
     case "number":
-      return least(own["minimum"], 0)
+      return numberOf(own, type === "integer")
     case "boolean":
       return true
     case "null":
       return null
     default:
-      return text.padEnd(least(own["minLength"], 0), "x")
+      // Effect counts UTF-16 units, of which a character of JSON Schema may have two: it asks for half of what it checks
+      return text.padEnd(2 * numeric(own["minLength"], 0), "x").slice(0, numeric(own["maxLength"], Infinity))
   }
 }
 
-const least = (value: unknown, otherwise: number): number => typeof value === "number" ? value : otherwise
+const numeric = (value: unknown, otherwise: number): number => typeof value === "number" ? value : otherwise
 
 const resolve = (root: unknown, reference: string): unknown =>
   reference.split("/").slice(1).reduce<unknown>((at, key) => fields(at)?.[key], root)

@@ -120,7 +120,7 @@ describe("SimulatedProvider", () => {
             b: { type: "array", minItems: 2, items: { type: "boolean" } },
             c: { anyOf: [{ type: "null" }, { type: "string" }] },
             d: { type: "number", minimum: 3 },
-            e: { type: ["string", "null"], minLength: 20 },
+            e: { type: ["string", "null"], minLength: 20, maxLength: 20 },
             f: { default: 5 },
             g: { $ref: "#/$defs/node" }
           }
