@@ -525,7 +525,7 @@ describe.concurrent("run", () => {
       live(Effect.gen(function*() {
         const { input, shell } = opened(40)
         const page = shell.path("r.html")
-        const config = shell.write("c.json", JSON.stringify({ ...JSON.parse(fast), credits: { balanceUsd: 0.00001 } }))
+        const config = shell.write("c.json", JSON.stringify({ ...JSON.parse(fast), credits: { balanceUsd: 0 } }))
         const args = ["run", input, "--emulator", "--emulator-config", config, "--report", page]
         const { code, err } = yield* shell.run([...args, "--on-credits", "wait", "--max-time", "1500ms"])
         expect([code, err]).toEqual([
