@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as PlatformError from "effect/PlatformError"
 import type * as Stream from "effect/Stream"
 import * as NodeStream from "@effect/platform-node/NodeStream"
-import { writeSync } from "node:fs"
+import { readlinkSync, writeSync } from "node:fs"
 import { homedir, hostname } from "node:os"
 import { createGunzip } from "node:zlib"
 import type * as Input from "../job/Input.ts"
@@ -24,6 +24,8 @@ export interface Service {
   /** Version of the runtime. */
   readonly version: string
   readonly host: string
+  /** Names the processes that it can see, of all that run on its host; absent where a system does not tell. */
+  readonly namespace: string | undefined
   readonly stderr: Style.Ability
   readonly stdout: Style.Ability
   /** Its standard input, which can be read once. */
@@ -121,6 +123,15 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
+/** Reads the PID namespace, which only Linux has. */
+const namespace = (): string | undefined => {
+  try {
+    return readlinkSync("/proc/self/ns/pid")
+  } catch {
+    return undefined
+  }
+}
+
 const stdin: Service["stdin"] = NodeStream.fromReadable({
   evaluate: () => process.stdin,
   onError: (cause) => PlatformError.systemError({ _tag: "Unknown", module: "Stdio", method: "stdin", cause }),
@@ -148,6 +159,7 @@ const reading = (): Service => ({
   pid: process.pid,
   version: process.version,
   host: hostname(),
+  namespace: namespace(),
   stderr: Style.ability(process.env, process.stderr),
   stdout: Style.ability(process.env, process.stdout),
   stdin,

@@ -87,7 +87,7 @@ interface Work {
 
 /** Says who takes the locks of a run. */
 const ownerOf = (host: Host.Service): Lock.Options => ({
-  owner: { pid: host.pid, host: host.host },
+  owner: { pid: host.pid, host: host.host, namespace: host.namespace },
   isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
 })
 

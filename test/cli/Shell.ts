@@ -64,6 +64,7 @@ export const open = (): Shell => {
           pid: process.pid,
           version: "v24.0.0",
           host: "test",
+          namespace: undefined,
           stderr,
           stdout: able,
           stdin: input === "" ? Stream.empty : Stream.make(new TextEncoder().encode(input)),

@@ -64,6 +64,21 @@ describe("Lock", () => {
       expect([error.reason, error.message]).toEqual(["unwritable", message])
     }).pipe(Effect.scoped))
 
+  it.effect("asks whether its owner lives only where it is one of its own processes: those of a container are not", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const isAlive = () => Effect.succeed(false)
+        const taken = (namespace: string) =>
+          Lock.acquire("lock", { owner: { pid: 7, host: "h", namespace }, isAlive }).pipe(Effect.scoped)
+        yield* Lock.acquire("lock", { owner: { pid: 5, host: "h", namespace: "first" } })
+        expect(yield* Effect.flip(taken("second"))).toMatchObject({
+          reason: "locked",
+          message: expect.stringContaining("process 5 on h is working on this journal")
+        })
+        expect(yield* Effect.exit(taken("first"))).toEqual(Exit.succeed({ lost: expect.anything() }))
+      }).pipe(Effect.scoped, Effect.provideService(FileSystem.FileSystem, MemoryDisk.make().fs))
+    ))
+
   it.effect("is lost as soon as it is gone", () =>
     Effect.scoped(Effect.gen(function*() {
       const { disk, fs } = scarce()

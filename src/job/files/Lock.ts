@@ -4,8 +4,8 @@
  * The lock is a file created exclusively, holding who owns it and a token; its owner touches it every `heartbeat`.
  * Finding one, the next process decides:
  *
- * 1. the owner was on this host and is no longer alive: stale, taken over at once (so a resume right after SIGKILL does
- *    not wait);
+ * 1. the owner was on this host, in a container the same one, and is no longer alive: stale, taken over at once (so a
+ *    resume right after SIGKILL does not wait);
  * 2. the owner is alive, or cannot be asked: watch the file for two and a half heartbeats. Touched: locked, said at
  *    once. Removed: free. Untouched: stale. Only change is looked at, never the time of day, so clock jumps do not
  *    matter.
@@ -33,13 +33,18 @@ import * as FileIdentity from "./FileIdentity.ts"
 export interface Owner {
   readonly pid: number
   readonly host: string
+  /**
+   * Names the processes among which its number counts, where a host has several such sets: containers may share the name
+   * of their host, and do not see each other's processes. Default: the host has one.
+   */
+  readonly namespace?: string | undefined
 }
 
 /** Says who locks, and how often the lock is touched. */
 export interface Options {
   /** Who takes the lock, for messages and for rule 1. Default: unknown, and only the heartbeat decides. */
   readonly owner?: Owner | undefined
-  /** Tells whether the process still runs. Asked only about an owner on the same host. Default: yes. */
+  /** Tells whether the process still runs. Asked only about an owner of the same host and namespace. Default: yes. */
   readonly isAlive?: ((owner: Owner) => Effect.Effect<boolean>) | undefined
   /** What is locked, for messages. Default: `journal`. */
   readonly what?: "journal" | "file" | undefined
@@ -59,7 +64,8 @@ export interface Lock {
 const Content = Schema.fromJsonString(Schema.Struct({
   token: Schema.String,
   pid: Schema.optional(Schema.Int),
-  host: Schema.optional(Schema.String)
+  host: Schema.optional(Schema.String),
+  namespace: Schema.optional(Schema.String)
 }))
 
 /** How often a lock is looked at while its owner is given two and a half heartbeats. */
@@ -177,7 +183,8 @@ export const acquire = Effect.fnUntraced(function*(
     const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
     if (
       holder?.pid !== undefined && holder.host !== undefined && holder.host === owner?.host &&
-      options.isAlive !== undefined && !(yield* options.isAlive({ pid: holder.pid, host: holder.host }))
+      holder.namespace === owner.namespace && options.isAlive !== undefined &&
+      !(yield* options.isAlive({ pid: holder.pid, host: holder.host, namespace: holder.namespace }))
     ) return true
     const before = yield* touched
     for (let at = 0; at < looks; at++) {
