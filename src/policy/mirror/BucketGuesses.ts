@@ -258,6 +258,8 @@ export const told = (guesses: Guesses, limit: number): Guesses => ({
 /** What guesses have in their buckets and windows, on the way through time. */
 interface Levels {
   readonly of: Guesses
+  /** The places of the windows: few, where there are any. */
+  readonly windows: ReadonlyArray<number>
   at: number
   readonly levels: Array<number>
   readonly surplus: Array<number>
@@ -274,9 +276,16 @@ export interface Draft extends Levels {
 /** Says what the buckets will hold once all that is under way has happened. */
 export type Outlook = Pick<Guesses, "at" | "counted" | "levels" | "surplus">
 
+const placesOf = (windows: ReadonlyArray<boolean>): ReadonlyArray<number> => {
+  const places: Array<number> = []
+  for (let i = 0; i < windows.length; i++) if (windows[i]!) places.push(i)
+  return places
+}
+
 /** Begins a way through time; `ahead` is where it starts. */
 const from = (of: Guesses, ahead: Outlook): Levels => ({
   of,
+  windows: placesOf(of.windows),
   at: ahead.at,
   levels: ahead.levels.slice(),
   surplus: ahead.surplus.slice(),
@@ -290,13 +299,12 @@ export const draft = (of: Guesses): Draft => ({ ...from(of, of), weights: of.wei
 const recount = (to: Levels, counted: SlidingCount.SlidingCount): void => {
   if (counted === to.counted) return
   to.counted = counted
-  const { rates, windows } = to.of
   const total = SlidingCount.total(counted)
-  for (let i = 0; i < rates.length; i++) if (windows[i]!) to.levels[i] = rates[i]! - total
+  for (const i of to.windows) to.levels[i] = to.of.rates[i]! - total
 }
 
 const count = (to: Levels, cost: number): void => {
-  if (to.of.windows.includes(true)) recount(to, SlidingCount.add(to.counted, cost, to.of.rate, to.at))
+  if (to.windows.length > 0) recount(to, SlidingCount.add(to.counted, cost, to.of.rate, to.at))
 }
 
 /** Lets time fill the buckets, and pass in windows. */
@@ -325,7 +333,8 @@ export const admitted = (to: Draft, cost: number, noise: number): void => {
     const room = to.levels[i]! - Math.min(cost, depth)
     // a window has no good reason to admit what is larger than itself
     const off = windows[i]! && cost > depth ? Math.min(room, -noise) : room
-    if (off < 0) {
+    // one of no weight, as many come to be, has none to lose
+    if (off < 0 && to.weights[i]! > 0) {
       to.weights[i] = to.weights[i]! * Math.exp(off / noise)
       to.touched = true
     }

@@ -341,21 +341,19 @@ export const wait = (state: State, cost: number, now: number): number => {
   const faster = cost > state.mean ? 1 : excess(state)
   const elapsed = Math.max(0, now - at)
   const latest = (owed: number): number => longest(state, owed, now)
-  const times = new Float64Array(rates.length)
-  for (let i = 0; i < rates.length; i++) {
-    const rate = rates[i]! * faster
+  const times = rates.map((own, i) => {
+    const rate = own * faster
     if (windows[i]!) {
       const room = Math.max(0, rate - (1 + defaults.margin) * cost)
-      times[i] = Math.min(SlidingCount.wait(counted, room, now), latest(cost - levels[i]!))
-      continue
+      return Math.min(SlidingCount.wait(counted, room, now), latest(cost - levels[i]!))
     }
-    const depth = rates[i]! * seconds[i]!
+    const depth = own * seconds[i]!
     const free = levels[i]! + rate * elapsed
     const need = cost > depth ? depth + defaults.marginLarge * cost : cost + defaults.margin * cost
     // a full bucket holds no margin on top: there the margin is the time that it has been full
     const level = need > depth ? free + surplus[i]! : Math.min(depth, free)
-    times[i] = Math.min((need - level) / rate, latest(need - levels[i]!))
-  }
+    return level >= need ? 0 : Math.min((need - level) / rate, latest(need - levels[i]!))
+  })
   const bound = 1 - defaults.risk - defaults.riskUnknown * Math.min(1, spread / defaults.unknown)
   const held = (by: number): boolean => {
     let weight = 0

@@ -81,7 +81,7 @@ export const done = (to: Draft, refusal?: Refusal): Guesses => {
   if (!to.touched && refusal === undefined) return flowed
   const way = refusal === undefined ? 1 : -1
   let total = 0
-  for (const weight of weights) total += weight
+  for (let i = 0; i < weights.length; i++) total += weights[i]!
   const next = { ...flowed, evidence: of.evidence + Math.log(Math.max(1e-200, total)) }
   // so far off that no weight is left: all are as good, and leap
   if (!(total > 1e-200)) return drawn({ ...next, weights: even }, way * defaults.leapMost, refusal)
