@@ -278,6 +278,15 @@ describe("BucketMirror", () => {
     }
   })
 
+  it("believes in more once more is admitted than it guesses, and sees ahead by what it believes then", () => {
+    let state = Mirror.make({ ...known, admitted: 10, seconds: 1, cost: 1, mean: 1 }, 0)
+    expect(Mirror.rate(state)).toBeLessThan(10)
+    for (let i = 1; i <= 50; i++) state = Mirror.advance(Mirror.send(state, i, 1, true, i / 50), i / 50, 0.2)
+    expect(Mirror.rate(state)).toBeGreaterThan(40)
+    expect(state.pending.length).toBeGreaterThan(0)
+    expect(state.ahead).toEqual(Guesses.outlook(state.guesses, state.guesses, state.pending))
+  })
+
   it("does not lend to a second large call what a full bucket turned away before the first", () => {
     const shallow = { ...known, admitted: 30, seconds: 0.05, cost: 800 }
     const state = Mirror.make(shallow, 0)
