@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
+import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/credits/Credits.ts"
 import * as Lanes from "../../src/guard/lane/Lanes.ts"
 import * as Input from "../../src/job/Input.ts"
@@ -19,6 +20,7 @@ import type * as Simulation from "../../src/testing/Simulation.ts"
 import * as TogetherTest from "../../src/testing/TogetherTest.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
+import * as jobs from "./jobs.ts"
 import { line, numbered, setup } from "./jobs.ts"
 
 /** Milliseconds that the provider takes for an answer. */
@@ -281,4 +283,28 @@ describe("Stop", () => {
       expect(late).toBeGreaterThan(0)
       expect(report.ok).toBe(32)
     })))
+
+  it.effect("counts rows of an earlier run behind the one at which it stops", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(jobs.prompts(10))
+      const failing = jobs.provider((row) =>
+        row.id === "r9"
+          ? Effect.fail(new TogetherError.InvalidRequestError({ message: "no" }))
+          : Effect.succeed(jobs.reply(row))
+      )
+      yield* jobs.run(disk, { send: failing.send, select: (line) => line > 6 })
+      const stopping = (total: number | undefined) => {
+        const { send } = jobs.provider((row) =>
+          row.id === "r2"
+            ? Effect.fail(new TogetherError.AuthError({ message: "no key" }))
+            : Effect.succeed(jobs.reply(row))
+        )
+        return jobs.run(disk, { send, concurrency: 1, report: Object.assign(Report.make(0), { total }) })
+      }
+      const { report, stop, written } = yield* stopping(10)
+      expect([stop?._tag, report.ok, report.resumedOk, report.resumedFailed]).toEqual(["Refused", 1, 3, 1])
+      expect(written).toBe(Report.done(report))
+      // how many rows stand behind it is not known then
+      expect((yield* stopping(undefined)).report).toMatchObject({ ok: 0, resumedOk: 1, resumedFailed: 0 })
+    }))
 })

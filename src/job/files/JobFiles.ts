@@ -214,6 +214,24 @@ const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
     }))
 }
 
+/**
+ * Counts rows of earlier runs that stand behind the place at which a run stopped: they are settled, and left to nobody.
+ * Only where each row of the journal is one of the input, is in an output file, and is not sent again.
+ */
+const countBehind = (
+  { recovered }: Journal.Journal,
+  report: Report.Report,
+  { regular }: Outputs.Outputs,
+  { changed = "stop", retryErrors = false, select, stopped }: FileOptions & Job.Common & { readonly stopped: boolean }
+): void => {
+  if (!stopped || report.total === undefined || changed !== "stop" || retryErrors || select !== undefined) return
+  if (!regular.results || !regular.errors) return
+  const behind = (all: number, seen: number) =>
+    Math.max(0, Math.min(all - seen, Report.all(report) - Report.done(report)))
+  report.resumedOk += behind(recovered.ok, report.resumedOk)
+  report.resumedFailed += behind(recovered.failed, report.resumedFailed)
+}
+
 /** Asks for the caller's reason to stop from now on: all who wait for it wait for the same. */
 const asked = (stop: Effect.Effect<Stop.Stop> = Effect.never) =>
   Effect.flatMap(
@@ -298,6 +316,7 @@ export const around = <E, R>(
     const stopped = ending.stop !== undefined && ending.stop._tag !== "Abandoned"
     const written = yield* outputs.finish({ stopped, lastLine })
     yield* listFailedBefore(journal, report)
+    countBehind(journal, report, outputs, { ...options, stopped })
     const whole = stopped || begun === undefined ? ending : yield* endingOver(name, begun, ending, report)
     return { ...whole, paths: where, report, recovered, written, uncertainNanoUsd: uncertainCost.noted() }
   }))
