@@ -11,7 +11,8 @@ const half: ReadonlySet<string> = new Set([
   "cap",
   "dynamic",
   "tail",
-  "tokens-sliding-window"
+  "tokens-sliding-window",
+  "counted-503-3"
 ])
 
 const callsOf = (scenario: Scenario): number => half.has(scenario.name) ? 1000 : 2000
