@@ -122,6 +122,7 @@ export const stoodStill = (state: State, seconds: number): State => ({
   ...state,
   requests: AdaptiveRate.deafened(state.requests, seconds),
   tokens: AdaptiveRate.deafened(state.tokens, seconds),
+  marks: Marks.stoodStill(state.marks, seconds),
   overdue: Overdue.deaf(state.overdue, seconds)
 })
 

@@ -9,6 +9,7 @@
  * A refusal measures a limit by what was admitted in the stretches of time that end with it: `BucketSuccession`.
  */
 import type { Stretch } from "../mirror/BucketSuccession.ts"
+import * as Use from "../rate/Use.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -57,6 +58,15 @@ const thinned = (marks: Array<Mark>): Marks => {
   }
   marks.splice(least, 1)
   return marks
+}
+
+/**
+ * Takes out of the stretches seconds in which the program stood still: a bucket was full before long, and what more would
+ * have refilled it is lost. Nor does its being empty before that measure anything.
+ */
+export const stoodStill = (marks: Marks, seconds: number): Marks => {
+  const lost = seconds - Use.defaults.restSeconds
+  return lost > 0 ? marks.map(({ at, requests, tokens }) => ({ at: at + lost, requests, tokens })) : marks
 }
 
 /** Reads the stretches of time that end at a refusal, the longest first; `admitted` is what had been admitted by then. */

@@ -49,6 +49,17 @@ describe("LaneMarks", () => {
     ])
   })
 
+  it("takes a long standstill out, and what a bucket was before it, and leaves a short one in", () => {
+    const marks = [mark(0), mark(1, "tokens"), mark(2)]
+    expect(Marks.stoodStill(marks, 2)).toBe(marks)
+    const night = Marks.stoodStill(marks, 28_802)
+    expect(Marks.stretches(night, "tokens", 6000, 28_803)).toEqual([
+      { seconds: 3, units: 6000, empty: false },
+      { seconds: 2, units: 3000, empty: false },
+      { seconds: 1, units: 0, empty: false }
+    ])
+  })
+
   it("finds the moment since which most was admitted, and none that lies after the refusal", () => {
     const marks = [mark(0), { ...mark(60), tokens: 0 }, { ...mark(61), tokens: 9000 }]
     expect(Marks.busiest(marks, "tokens", 9000, 61).at).toBe(60)

@@ -3,6 +3,7 @@ import { Arbitrary } from "effect"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
 import * as InFlight from "../../../src/policy/lane/LaneInFlight.ts"
 import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
+import { bucket } from "../../guard/lanes.ts"
 import { events, laws, whole } from "../events.ts"
 
 /** Each run of these is long. */
@@ -53,6 +54,39 @@ const series = (count: number, sample: Kernel.Sample, options: Kernel.Options = 
 }
 
 const limitsOf = ({ inFlight, requests, tokens }: Kernel.State) => [requests.rate, tokens.rate, inFlight.limit]
+
+describe("LaneKernel, after a night in which the machine slept", () => {
+  it.each([20, 40, 60, 80])("takes no refusals for a measure of the night, after %d s of work", (seconds) => {
+    const refused: Kernel.Sample = { _tag: "Throttled", scope: "tokens", retryAfter: 1 }
+    const take = bucket(3000, 3000)
+    let state = Kernel.make()
+    let now = 0
+    let blocker: Kernel.Blocker | undefined
+    while (now < seconds) {
+      state = Kernel.advance(state, now)[1]
+      const [wait, by] = Kernel.wait(state, now, 300)
+      if (wait > 0) {
+        now += wait
+        blocker = by
+      } else {
+        const [ticket, next] = Kernel.admit(state, 300, blocker, now)
+        const sample = take(now, 300) ? { _tag: "Success" } as const : refused
+        now += 0.005
+        state = Kernel.settle(next, ticket, sample, now)[1]
+      }
+    }
+    const { rate } = state.tokens
+    expect(rate).toBeGreaterThan(2000)
+    now += 28_800
+    state = Kernel.stoodStill(state, 28_800)
+    for (const sample of [refused, { _tag: "Failed" } as const, refused]) {
+      const [ticket, next] = Kernel.admit(state, 300, blocker, now)
+      state = Kernel.settle(next, ticket, sample, now + 0.05)[1]
+      now += 1.1
+    }
+    expect(state.tokens.rate).toBeGreaterThan(rate / 10)
+  })
+})
 
 describe("AdaptiveRate, in a probe", () => {
   const probing = (limit: number): AdaptiveRate.State => ({
