@@ -9,7 +9,8 @@
  * limit; four if the count is small, since small counts coincide easily; and one more if the provider names requests,
  * since many providers use one name for all refusals. One admission above the count clears the suspicion. A learned cap
  * is probed with one more call, seldom, at doubling intervals. So a wrong or raised cap is found, and the more often it
- * was raised in a row, the faster it is followed. After a wrong cap, the next one takes more episodes. A refusal that
+ * was raised in a row, the faster it is followed; one that falls back to where it was raised from is probed twice as
+ * late. After a wrong cap, the next one takes more episodes. A refusal that
  * came at random makes the cap itself doubtful, so it is probed within a second. A call that was alone in flight
  * exceeded no cap. If more than a quarter of the calls time out, or so many in a row that the provider is taken to be
  * down, a quarter of the calls in flight is tried, until those sent then have had the time to time out. If as large a
@@ -77,6 +78,9 @@ export interface State {
   readonly wrong: number
   /** Times in a row that the cap was raised. */
   readonly raises: number
+  /** The cap before it was last raised, -1 if it was learned since; and the seconds between its probes then. */
+  readonly raisedFrom: number
+  readonly raisedEvery: number
   /** When a call was sent above the suspected or learned cap, -1 if none is under way; and its number. */
   readonly aboveAt: number
   readonly aboveSeq: number
@@ -129,6 +133,8 @@ export const make = (
     episodes: 0,
     wrong: 0,
     raises: 0,
+    raisedFrom: -1,
+    raisedEvery: defaults.probeSeconds,
     aboveAt: -1,
     aboveSeq: -1,
     most: 0,
@@ -191,6 +197,8 @@ const raised = (state: State, now: number): State =>
       ...state,
       limit: state.limit + (state.raises < defaults.raisesOne ? 1 : share(state.limit)),
       raises: state.raises + 1,
+      raisedFrom: state.limit,
+      raisedEvery: state.probeEvery,
       wrong: Math.min(defaults.wrongMost, state.wrong + 1),
       aboveAt: -1,
       aboveSeq: -1,
@@ -311,20 +319,27 @@ const inVain = (state: State, attempt: { readonly seq: number; readonly at: numb
 const bore = (state: State, attempt: { readonly at: number; readonly count: number }, now: number): boolean =>
   state.most >= attempt.count && state.mostAt < attempt.at && now > state.mostAt + silence(state)
 
-const learned = (state: State, limit: number, now: number): State => ({
-  ...state,
-  kind: "cap",
-  limit: Math.min(state.limit, limit),
-  suspect: -1,
-  episodes: 0,
-  uncut: undefined,
-  acquitted: false,
-  doubts: 0,
-  aboveAt: -1,
-  aboveSeq: -1,
-  probeAt: now + defaults.probeSeconds,
-  probeEvery: defaults.probeSeconds
-})
+const learned = (state: State, limit: number, now: number): State => {
+  // one more was admitted by chance: the provider may free a place a moment after the answer, which is taken at once
+  const probeEvery = limit === state.raisedFrom
+    ? Math.min(defaults.probeSecondsMax, state.raisedEvery * 2)
+    : defaults.probeSeconds
+  return {
+    ...state,
+    kind: "cap",
+    limit: Math.min(state.limit, limit),
+    suspect: -1,
+    episodes: 0,
+    uncut: undefined,
+    acquitted: false,
+    doubts: 0,
+    raisedFrom: -1,
+    aboveAt: -1,
+    aboveSeq: -1,
+    probeAt: now + probeEvery,
+    probeEvery
+  }
+}
 
 /**
  * Learns from a call that timed out while `count` were in flight; `next` is the number of the next call.

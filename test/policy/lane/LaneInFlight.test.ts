@@ -108,6 +108,23 @@ describe("LaneInFlight", () => {
     expect(InFlight.advance(probing, 13).limit).toBe(9)
   })
 
+  it("probes a cap the later the more often it fell back to where it was raised from", () => {
+    let [, state] = named(InFlight.make(), 15, 16, 1)
+    let now = 1
+    let seq = 16
+    const intervals = Array.from({ length: 7 }, () => {
+      const { probeAt, probeEvery } = state
+      expect(state.limit).toBe(15)
+      now = probeAt + 1
+      state = InFlight.advance(InFlight.send(state, seq++, 16, now), now + 0.5)
+      expect(state.limit).toBe(16)
+      // the first is doubted, since as many were admitted, and the second may have met a call whose end was not counted yet
+      for (const late of [1, 2, 3]) state = named(state, seq++, 16, now + late)[1]
+      return probeEvery
+    })
+    expect(intervals).toEqual([10, 20, 40, 80, 160, 240, 240])
+  })
+
   it("takes no refusal of a call that was alone for a cap, unless it says so", () => {
     let state = InFlight.make()
     for (let seq = 0; seq < 9; seq++) {
