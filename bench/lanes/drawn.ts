@@ -2,6 +2,7 @@
  * What benchmarks of drawn providers share: chances that depend on a number alone, one run, and how runs are spread.
  */
 import * as Effect from "effect/Effect"
+import type * as Ours from "./ours.ts"
 import * as Outcome from "./outcome.ts"
 import { type Scenario, uniform, workload } from "./scenarios.ts"
 
@@ -17,10 +18,10 @@ export const chances = (seed: number) => {
 }
 
 /** Plays a drawn provider: its number is the seed. Wasted is a share of the calls. */
-export const play = async (scenario: Scenario, number: number, calls: number, trace: boolean) => {
+export const play = async (scenario: Scenario, number: number, calls: number, options: Ours.Options) => {
   const work = workload(scenario, calls, number)
   const ideal = Outcome.ideal(scenario, number, work)
-  const { lost, seconds, wasted } = await Effect.runPromise(Outcome.ours(scenario, number, work, { trace }))
+  const { lost, seconds, wasted } = await Effect.runPromise(Outcome.ours(scenario, number, work, options))
   return { ideal, seconds, ratio: seconds / ideal, wasted: wasted / calls, lost }
 }
 

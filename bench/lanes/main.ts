@@ -1,7 +1,8 @@
 /**
  * The lanes benchmark: our lane, an omniscient client and what people use today, on the same simulated provider.
  *
- * `node bench/lanes/main.ts [--seeds 3] [--from 1001] [--calls 2000] [--scenario name] [--peers all|none|name] [--json path]`
+ * `node bench/lanes/main.ts [--seeds 3] [--from 1001] [--calls 2000] [--scenario name] [--peers all|none|name] [--json path]
+ * [--jitter ms] [--travel ms] [--stall ms]` (the last three: inexact.ts)
  *
  * The raw rows are written where `--json` says; `npm run bench:lanes -- --json bench/results/lanes.json` writes those of
  * the repository, which are of all scenarios and peers.
@@ -17,6 +18,7 @@ import * as Effect from "effect/Effect"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { parseArgs } from "node:util"
+import * as Inexact from "./inexact.ts"
 import * as Omniscient from "./omniscient.ts"
 import * as Outcome from "./outcome.ts"
 import { peers } from "./peers.ts"
@@ -27,6 +29,7 @@ void World
 
 const { values } = parseArgs({
   options: {
+    ...Inexact.flags,
     seeds: { type: "string", default: "3" },
     from: { type: "string", default: "1001" },
     calls: { type: "string", default: "2000" },
@@ -37,6 +40,7 @@ const { values } = parseArgs({
   }
 })
 const calls = Number(values.calls)
+const options = { ...Inexact.read(values), ...(values.hidden ? { hidden: true } : {}) }
 const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => Number(values.from) + i)
 
 interface Row {
@@ -124,7 +128,7 @@ for (const scenario of chosen) {
     const knowing = make()
     const ideal = Omniscient.makespan(scenario, knowing, work)
     record(scenario, "omniscient", seed, knowing, ideal, ideal, 0)
-    const outcome = await Effect.runPromise(Outcome.ours(scenario, seed, work, values.hidden ? { hidden: true } : {}))
+    const outcome = await Effect.runPromise(Outcome.ours(scenario, seed, work, options))
     push(scenario, "effect-together", seed, ideal, outcome)
     for (const peer of peers) {
       if (values.peers === "none" || (values.peers !== "all" && !peer.name.includes(values.peers))) continue

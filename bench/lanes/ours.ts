@@ -12,6 +12,7 @@ import * as Lane from "../../src/guard/lane/Lane.ts"
 import * as Retry from "../../src/guard/retry/Retry.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import { errorFromResponse } from "../../src/together/error/ForeignResponse.ts"
+import * as Inexact from "./inexact.ts"
 import type { Provider } from "./provider.ts"
 import { modelName, type Scenario, type Work } from "./scenarios.ts"
 
@@ -37,24 +38,46 @@ const sampleOf = (exit: Exit.Exit<Simulation.Answer, TogetherError>): Lane.Sampl
     : sample
 }
 
-/** Runs the workload through a lane; what is lost ends as a failure. */
+/** Says how a run differs from the plain one. */
+export interface Options extends Inexact.Options {
+  /** Hides the words of refusals; default: as the scenario says. */
+  readonly hidden?: boolean | undefined
+  /** Prints the decisions of the lane. */
+  readonly trace?: boolean | undefined
+}
+
+/** Runs the workload through a lane; what is lost ends as a failure. The seed draws how inexact the clock is. */
 export const run = (
   scenario: Scenario,
   provider: Provider,
   work: ReadonlyArray<Work>,
-  options: { readonly hidden?: boolean | undefined; readonly trace?: boolean | undefined } = {}
+  options: Options,
+  seed: number
+): Effect.Effect<{ readonly lost: number }> =>
+  Inexact.run(options, seed, (over) => client(scenario, provider, work, options, over))
+
+const client = (
+  scenario: Scenario,
+  provider: Provider,
+  work: ReadonlyArray<Work>,
+  options: Options,
+  over: Inexact.Over
 ): Effect.Effect<{ readonly lost: number }> =>
   Effect.gen(function*() {
     const hidden = options.hidden ?? scenario.hidden ?? false
     const lane = yield* Lane.make({ key: "bench" })
     const start = yield* Clock.currentTimeMillis
     const now = Effect.map(Clock.currentTimeMillis, (millis) => (millis - start) / 1000)
-    const exchange = (one: Work) =>
+    const replied = (one: Work) =>
       Effect.flatMap(now, (at) => {
         const reply = provider.arrive(one, at)
-        const end = reply._tag === "Answer" ? Effect.succeed(reply) : Effect.fail(errorOf(reply, hidden))
-        return Effect.andThen(Effect.sleep(Math.ceil(reply.latencySeconds * 1000)), end)
+        return Effect.as(Effect.sleep(Math.ceil(reply.latencySeconds * 1000)), reply)
       })
+    const exchange = (one: Work) =>
+      Effect.flatMap(
+        over(replied(one)),
+        (reply) => reply._tag === "Answer" ? Effect.succeed(reply) : Effect.fail(errorOf(reply, hidden))
+      )
     const call = (one: Work): Effect.Effect<boolean> =>
       Retry.CurrentAttempt.pipe(
         Effect.flatMap((attempt) =>

@@ -10,7 +10,7 @@ import * as Provider from "./provider.ts"
 import type { Scenario, Work } from "./scenarios.ts"
 
 /** Counts attempts, those that the scenario forced, and those in vain: beyond one for each call that was not lost. */
-export const counted = (provider: Provider.Provider, calls: number, lost: number) => {
+export const counted = (provider: Pick<Provider.Provider, "counters">, calls: number, lost: number) => {
   const { arrivals, refused } = provider.counters()
   return { attempts: arrivals, forced: refused.fault, wasted: arrivals - refused.fault - (calls - lost), lost }
 }
@@ -24,11 +24,11 @@ export const ours = (
   scenario: Scenario,
   seed: number,
   work: ReadonlyArray<Work>,
-  options: Parameters<typeof Ours.run>[3] = {}
+  options: Ours.Options = {}
 ) =>
   Effect.gen(function*() {
     const provider = Provider.make(scenario, seed)
-    const { elapsed, exit } = yield* VirtualClock.run(Ours.run(scenario, provider, work, options))
+    const { elapsed, exit } = yield* VirtualClock.run(Ours.run(scenario, provider, work, options, seed))
     const lost = exit._tag === "Success" ? exit.value.lost : work.length
     return { seconds: Duration.toSeconds(elapsed), ...counted(provider, work.length, lost) }
   })

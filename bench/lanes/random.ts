@@ -1,7 +1,8 @@
 /**
  * The lane against providers drawn at random: what no list of scenarios thinks of.
  *
- * `node bench/lanes/random.ts [--from 1] [--providers 600] [--calls 1000] [--kind tokens] [--worst 10] [--trace]`
+ * `node bench/lanes/random.ts [--from 1] [--providers 600] [--calls 1000] [--kind tokens] [--worst 10] [--trace]
+ * [--jitter ms] [--travel ms] [--stall ms]`
  *
  * Limits of requests, of tokens, of both, of calls in flight, and limits that grow with success; depths of buckets, times
  * that a refusal takes, contracts of headers, refusals that name nothing, changes, neighbours, outages and faults. Prints
@@ -10,10 +11,12 @@
 import { parseArgs } from "node:util"
 import type { Options } from "../../src/testing/SimulationConfig.ts"
 import { chances, percent, play, quantile } from "./drawn.ts"
+import * as Inexact from "./inexact.ts"
 import { base, type Scenario, sizes } from "./scenarios.ts"
 
 const { values } = parseArgs({
   options: {
+    ...Inexact.flags,
     from: { type: "string", default: "1" },
     providers: { type: "string", default: "600" },
     calls: { type: "string", default: "1000" },
@@ -96,7 +99,10 @@ const played: Array<Drawn & Awaited<ReturnType<typeof play>>> = []
 for (let number = first; number < first + Number(values.providers); number++) {
   const drawn = draw(number)
   if (values.kind !== undefined && values.kind !== drawn.kind) continue
-  played.push({ ...drawn, ...await play(drawn.scenario, number, calls, values.trace) })
+  played.push({
+    ...drawn,
+    ...await play(drawn.scenario, number, calls, { ...Inexact.read(values), trace: values.trace })
+  })
 }
 
 console.log(`${calls} calls against providers ${first} to ${first + played.length - 1}`)

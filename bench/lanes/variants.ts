@@ -2,7 +2,7 @@
  * The lane against variants of the ten rows: each keeps the shape of its row and the bar, and draws everything else.
  *
  * `node bench/lanes/variants.ts [--rows fall,tail] [--from 1] [--variants 40] [--calls 2000] [--worst 5] [--json path]
- * [--trace]`
+ * [--jitter ms] [--travel ms] [--stall ms] [--trace]`
  *
  * Rates of 2 to 60 per second, jobs of 500 to 4,000 calls (or `--calls`), latencies of half a second to ten, caps,
  * limits of tokens and sizes of calls, shares of 503s, moments and lengths of outages, falls and neighbours, tails; now
@@ -14,10 +14,12 @@ import { dirname } from "node:path"
 import { parseArgs } from "node:util"
 import type { Options } from "../../src/testing/SimulationConfig.ts"
 import { chances, percent, play, quantile } from "./drawn.ts"
+import * as Inexact from "./inexact.ts"
 import { base, type Scenario, scenarios, wasteBar } from "./scenarios.ts"
 
 const { values } = parseArgs({
   options: {
+    ...Inexact.flags,
     rows: { type: "string", default: scenarios.map(({ name }) => name).join() },
     from: { type: "string", default: "1" },
     variants: { type: "string", default: "40" },
@@ -119,7 +121,10 @@ const rows = values.rows.split(",").map((name) => {
 for (const row of rows) {
   for (let number = first; number < first + Number(values.variants); number++) {
     const drawn = draw(row, number)
-    played.push({ ...drawn, ...await play(drawn.scenario, number, drawn.calls, values.trace) })
+    played.push({
+      ...drawn,
+      ...await play(drawn.scenario, number, drawn.calls, { ...Inexact.read(values), trace: values.trace })
+    })
   }
 }
 
