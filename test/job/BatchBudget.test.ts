@@ -5,11 +5,10 @@ import * as FileSystem from "effect/FileSystem"
 import * as BatchBudget from "../../src/job/batch/BatchBudget.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
-import * as Stop from "../../src/job/Stop.ts"
 import * as Price from "../../src/policy/Price.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { boundOf, ids, line, numbered, price, prompts, run, setup, world } from "./batches.ts"
-import { slow } from "./jobs.ts"
+import { boundOf, ids, line, numbered, price, prompts, run, world } from "./batches.ts"
+import { setup, slow, stopAfter } from "./jobs.ts"
 
 const spending = (limit: bigint | undefined) => {
   let spent = 0n
@@ -81,7 +80,7 @@ describe("BatchBudget", () => {
     const withLostAnswer = Effect.gen(function*() {
       const disk = yield* setup(prompts(4))
       const provider = world()
-      yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+      yield* run(disk, provider, { price, stop: stopAfter("3 seconds") })
       yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
       return { disk, provider, ...(yield* run(disk, provider, { price, changed: "resend" })) }
     })

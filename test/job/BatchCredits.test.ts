@@ -3,11 +3,11 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Credits from "../../src/guard/credits/Credits.ts"
 import type * as BatchJob from "../../src/job/batch/BatchJob.ts"
-import * as Stop from "../../src/job/Stop.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Reply from "../../src/testing/Reply.ts"
-import { answering, boundOf, price, prompts, run, setup, world } from "./batches.ts"
+import { answering, boundOf, price, prompts, run, world } from "./batches.ts"
+import { setup, stopAfter } from "./jobs.ts"
 
 /** Runs 40 rows in batches of 10, of a program whose ledger keeps a budget. */
 const guarded = (
@@ -46,7 +46,7 @@ describe("BatchJob", () => {
 
     it.effect("charges the bound of batches that go on when it stops", () =>
       Effect.gen(function*() {
-        const stop = Effect.as(Effect.sleep("1 second"), Stop.interrupted)
+        const stop = stopAfter("1 second")
         const { ok, open, settled, uncertain } = yield* guarded(10n ** 9n, { stop, parallel: 1, poll: "1 hour" })
         expect([ok, open, settled > 0n, uncertain === settled]).toEqual([0, 0, true, true])
       }))

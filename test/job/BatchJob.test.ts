@@ -14,8 +14,8 @@ import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
-import { answering, boundOf, ids, line, model, numbered, price, prompts, run, setup, world } from "./batches.ts"
-import { slow } from "./jobs.ts"
+import { answering, boundOf, ids, line, model, numbered, price, prompts, run, world } from "./batches.ts"
+import { forget, setup, slow, stopAfter } from "./jobs.ts"
 import type * as MemoryDisk from "./MemoryDisk.ts"
 
 interface Body {
@@ -226,7 +226,7 @@ describe("BatchJob", () => {
         const options = { limits: { maxRows: 8, maxBytes: 1e7 }, poll: "10 seconds" as const }
         const first = yield* run(disk, provider, {
           ...options,
-          stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+          stop: stopAfter("3 seconds")
         })
         expect(first.stop).toEqual(Stop.interrupted)
         const created = provider.seen.get("POST /v1/batches")!
@@ -241,11 +241,10 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(6))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { stop: stopAfter("5 seconds") })
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
         // as if the process had died after the batch was created and before its note
-        const notes = disk.text("in.results.jsonl.journal").split("\n").filter((text) => !text.includes("\"batchId\""))
-        yield* disk.fs.writeFileString("in.results.jsonl.journal", notes.join("\n"))
+        yield* forget(disk, "batchId")
         const { report } = yield* run(disk, provider)
         expect(report.ok).toBe(6)
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
@@ -332,7 +331,7 @@ describe("BatchJob", () => {
         const { report, written } = yield* BatchJob.run({
           input: Input.file("in.jsonl"),
           errors: "/dev/stderr",
-          stop: Effect.as(Effect.sleep("7 seconds"), Stop.interrupted)
+          stop: stopAfter("7 seconds")
         }).pipe(
           Effect.provideService(FileSystem.FileSystem, slow(disk.fs)),
           Effect.provide(world().layer)
@@ -360,7 +359,7 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(4))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { stop: stopAfter("3 seconds") })
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
         yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
         const { report } = yield* run(disk, provider, { changed: "resend" })
@@ -431,7 +430,7 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(6))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { stop: stopAfter("3 seconds") })
         let calls = 0
         const send = () =>
           Effect.sync(() => {
@@ -453,7 +452,7 @@ describe("BatchJob", () => {
         const disk = yield* setup(prompts(20))
         const provider = world()
         const options = { price, maxCost: boundOf(10, 10) * 12n, limits: { maxRows: 10, maxBytes: 1e7 }, parallel: 1 }
-        yield* run(disk, provider, { ...options, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { ...options, stop: stopAfter("3 seconds") })
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
         const { report, stop } = yield* run(disk, provider, { ...options, maxCost: boundOf(10, 10) * 10n, parallel: 2 })
         // the rows of the second batch had room only for what the first did not cost
@@ -483,7 +482,7 @@ describe("BatchJob", () => {
         const disk = yield* setup(prompts(6))
         const provider = world()
         const options = { price, limits: { maxRows: 4, maxBytes: 1e7 } }
-        const stop = Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+        const stop = stopAfter("3 seconds")
         const stopped = yield* run(disk, provider, { ...options, stop })
         expect(stopped.running).toEqual({ batches: 2, doubtful: 0, rows: 6, nanoUsd: boundOf(1, 4) + boundOf(5, 6) })
         const unpriced = yield* setup(prompts(1))
@@ -535,7 +534,7 @@ describe("BatchJob", () => {
         const provider = world()
         const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 2, poll: "10 seconds" as const }
         for (const _ of [1, 2]) {
-          const stop = Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+          const stop = stopAfter("3 seconds")
           yield* run(disk, provider, { ...options, stop })
           expect(provider.seen.get("POST /v1/batches")).toBe(2)
         }
@@ -607,10 +606,9 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(5))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
-        const notes = disk.text("in.results.jsonl.journal").split("\n").filter((text) => !text.includes("\"batchId\""))
-        yield* disk.fs.writeFileString("in.results.jsonl.journal", notes.join("\n"))
-        const fileId = /"fileId":"([^"]+)"/.exec(notes.join("\n"))![1]!
+        yield* run(disk, provider, { stop: stopAfter("5 seconds") })
+        yield* forget(disk, "batchId")
+        const fileId = /"fileId":"([^"]+)"/.exec(disk.text("in.results.jsonl.journal"))![1]!
         yield* Effect.provide(
           Effect.flatMap(Together.Together, (client) => client.files.delete(fileId)),
           provider.layer
@@ -623,7 +621,7 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(6))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { stop: stopAfter("5 seconds") })
         expect((yield* run(disk, provider, { select: (line) => line <= 2 })).report.ok).toBe(2)
         const { report } = yield* run(disk, provider)
         expect([report.resumedOk, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([2, 4, 1])
@@ -635,7 +633,7 @@ describe("BatchJob", () => {
         const disk = yield* setup(prompts(3))
         yield* run(disk, world({ batch: { rowsPerSecond: 0.001, expiresSeconds: 60 } }), { rounds: 1 })
         const provider = world()
-        const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+        const stop = stopAfter("5 seconds")
         yield* run(disk, provider, { retryErrors: true, stop })
         const { report } = yield* run(disk, provider)
         expect([report.ok, report.resumedFailed, provider.seen.get("POST /v1/batches")]).toEqual([3, 0, 1])
@@ -646,7 +644,7 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup([line(1).replace("question", "another"), line(2), line(1)].join("\n"))
         const provider = world()
-        const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+        const stop = stopAfter("5 seconds")
         yield* run(disk, provider, { select: (line) => line === 3, stop })
         const { report } = yield* run(disk, provider)
         expect([report.ok, report.duplicates.lines, provider.seen.get("POST /v1/batches")]).toEqual([2, [3], 2])
@@ -657,10 +655,9 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(3))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { stop: stopAfter("5 seconds") })
         // as if the process had died before the file was stored
-        const notes = disk.text("in.results.jsonl.journal").split("\n").filter((text) => !text.includes("\"fileId\""))
-        yield* disk.fs.writeFileString("in.results.jsonl.journal", notes.join("\n"))
+        yield* forget(disk, "fileId")
         const { report } = yield* run(disk, world(), { rounds: 1 })
         expect([report.ok, report.failed]).toEqual([3, 0])
       })))
@@ -701,7 +698,7 @@ describe("BatchJob", () => {
     it.effect("stops at a batch that the provider does not know, and batches its rows again in the next run", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(3))
-        yield* run(disk, world(), { price, stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        yield* run(disk, world(), { price, stop: stopAfter("5 seconds") })
         const other = world()
         const { stop } = yield* run(disk, other, { price })
         expect(stop).toMatchObject({ _tag: "Refused", error: { _tag: "NotFoundError" } })

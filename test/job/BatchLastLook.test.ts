@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
-import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { answering, boundOf, price, prompts, run, setup, world } from "./batches.ts"
+import { answering, boundOf, price, prompts, run, world } from "./batches.ts"
+import { setup, stopAfter } from "./jobs.ts"
 
 const creation = "POST https://api.together.ai/v1/batches"
 
@@ -40,12 +40,12 @@ describe("BatchJob", () => {
         const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3, poll: "1 second" } as const
         const left = yield* run(disk, failing, {
           ...options,
-          stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+          stop: stopAfter("3 seconds")
         })
         expect([left.report.ok, left.running?.doubtful]).toEqual([0, 1])
         // a creation that fails is tried again for longer than that
         yield* Effect.sleep("1 minute")
-        const soon = Effect.as(Effect.sleep("1 second"), Stop.interrupted)
+        const soon = stopAfter("1 second")
         expect((yield* run(disk, failing, { ...options, stop: soon })).report.ok).toBe(4)
       })))
 
@@ -59,7 +59,7 @@ describe("BatchJob", () => {
         const left = yield* run(disk, failing, {
           ...options,
           parallel: 3,
-          stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+          stop: stopAfter("3 seconds")
         })
         expect([left.report.ok, left.running?.batches]).toEqual([0, 3])
         const again = yield* run(disk, failing, { ...options, parallel: 1 })

@@ -9,8 +9,8 @@ import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Journal from "../../src/job/journal/Journal.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { boundOf, ids, line, numbered, price, prompts, run, setup, world } from "./batches.ts"
-import { fullAt } from "./jobs.ts"
+import { boundOf, ids, line, numbered, price, prompts, run, world } from "./batches.ts"
+import { fullAt, setup, stopAfter } from "./jobs.ts"
 import type * as MemoryDisk from "./MemoryDisk.ts"
 
 /** Makes a refusal of a row's answer. */
@@ -63,7 +63,7 @@ describe("BatchJob", () => {
     it.effect("batches the rows of an emulator's batch again, which ended with it, or sends them by calls", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(3))
-        const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+        const stop = stopAfter("5 seconds")
         const target = Journal.emulator
         const first = yield* run(disk, world(), { target, stop })
         expect([first.stop?._tag, first.running, first.report.warnings]).toEqual(["Interrupted", undefined, [
@@ -85,7 +85,7 @@ describe("BatchJob", () => {
           const provider = world()
           yield* run(disk, provider)
           yield* disk.fs.writeFileString("in.jsonl", prompts(2).replace("question 2", "another"))
-          const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+          const stop = stopAfter("5 seconds")
           yield* run(disk, provider, { changed: "resend", stop })
           const { report, uncertainNanoUsd } = yield* run(disk, provider, { changed })
           expect([changed, report.ok, report.resumedOk, uncertainNanoUsd]).toEqual([changed, 1, 1, 0n])
@@ -100,7 +100,7 @@ describe("BatchJob", () => {
         const provider = world()
         yield* run(disk, provider, { price })
         yield* forget(disk, numbered(4, 6), [1])
-        const options = { price, stop: Effect.as(Effect.sleep("1 millis"), Stop.interrupted) }
+        const options = { price, stop: stopAfter("1 millis") }
         const { report, running } = yield* run(disk, provider, options)
         expect([running?.rows, running?.nanoUsd, report.inFlight]).toEqual([3, boundOf(4, 6), 3])
         const part = yield* run(disk, provider, { ...options, select: (line) => line <= 4 })
@@ -139,7 +139,7 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         for (const path of ["in.results.jsonl.journal", "in.results.jsonl"]) {
           const disk = yield* setup(prompts(3))
-          const stop = Effect.as(Effect.sleep("2 minutes"), Stop.interrupted)
+          const stop = stopAfter("2 minutes")
           const provider = world()
           const job = run(fullAt(disk, path), provider, { stop, fullDiskWait: "1 hour" })
           const [time, ended] = yield* Effect.timed(Effect.result(job))

@@ -8,14 +8,13 @@ import * as DiskFull from "../../src/job/files/DiskFull.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as JobError from "../../src/job/JobError.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
-import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { fullAt, prompts, provider, setup } from "./jobs.ts"
+import { fullAt, prompts, provider, setup, stopAfter } from "./jobs.ts"
 
 describe("DiskFull", () => {
   it.effect("waits no longer for space than until it is told to stop", () =>
     Effect.gen(function*() {
-      const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+      const stop = stopAfter("5 seconds")
       for (const path of ["in.results.jsonl.journal", "in.results.jsonl"]) {
         const disk = yield* setup(prompts(3))
         const options = { stop, fullDiskWait: "1 hour", concurrency: 1 } as const

@@ -22,10 +22,9 @@ import * as Price from "../../src/policy/Price.ts"
 import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as SteadyClock from "../../src/job/SteadyClock.ts"
-import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
-import { errors, ids, line, numbered, prompts, provider, reply, results, row, run, setup } from "./jobs.ts"
+import { errors, ids, line, numbered, prompts, provider, reply, results, row, run, setup, stopAfter } from "./jobs.ts"
 
 const budget = (neededNanoUsd: bigint) =>
   new BudgetExceededError({
@@ -143,7 +142,7 @@ describe("Dispatch", () => {
             ? Effect.delay(Effect.succeed(reply(row)), "100 millis")
             : Effect.delay(Effect.fail(refusal), "1 second")
         )
-        const stop = Effect.as(Effect.sleep(after), Stop.interrupted)
+        const stop = stopAfter(after)
         const { report } = yield* run(yield* setup(prompts(2)), { send, stop, grace: "1 minute" })
         expect([after, report.ok, report.failed]).toEqual([after, 1, failed])
       }
@@ -351,7 +350,7 @@ describe("Dispatch", () => {
       const undone = yield* setup(prompts(2))
       const report = Report.make(0)
       const down = provider(() => Effect.fail(failing))
-      yield* run(undone, { send: down.send, report, stop: Effect.as(Effect.sleep(5000), Stop.interrupted) })
+      yield* run(undone, { send: down.send, report, stop: stopAfter(5000) })
       expect([down.sent.length, report.attempts]).toEqual([6, 48])
     }))
 
@@ -373,7 +372,7 @@ describe("Dispatch", () => {
       const failing = new ServerError({ message: "failed (500)", status: 500, attempts: 8 })
       const { report } = yield* run(disk, {
         send: provider(() => Effect.fail(failing)).send,
-        stop: Effect.as(Effect.sleep(9000), Stop.interrupted),
+        stop: stopAfter(9000),
         grace: "5 seconds"
       })
       expect(report.endedAt! - report.startedAt).toBe(9000)

@@ -14,7 +14,21 @@ import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup, slow, unpriced } from "./jobs.ts"
+import {
+  errors,
+  ids,
+  line,
+  numbered,
+  prompts,
+  provider,
+  reply,
+  results,
+  run,
+  setup,
+  slow,
+  stopAfter,
+  unpriced
+} from "./jobs.ts"
 
 /** Makes numbers in [0, 1) from a seed (the generator is mulberry32). */
 const random = (seed: number) => {
@@ -38,7 +52,7 @@ describe("Job", () => {
         const { report, written } = yield* run(disk, {
           send: late.send,
           order: "input",
-          stop: Effect.as(Effect.sleep(500), Stop.interrupted)
+          stop: stopAfter(500)
         })
         const answered = numbered(1, 20).filter((_, at) => at % 7 !== 0)
         expect([Report.done(report), written]).toEqual([17, 17])
@@ -54,7 +68,7 @@ describe("Job", () => {
             send: late.send,
             order: "input",
             concurrency: 4,
-            stop: Effect.as(Effect.sleep(500), Stop.interrupted)
+            stop: stopAfter(500)
           }),
           (row) => Effect.sync(() => handed.push(row.id))
         )))
@@ -151,7 +165,7 @@ describe("Job", () => {
               report,
               concurrency: 4,
               grace: 100,
-              stop: Effect.as(Effect.sleep(1000), Stop.interrupted)
+              stop: stopAfter(1000)
             }, (batch) => Effect.sync(() => settled.push(...batch.map((row) => row.id ?? ""))))
           })).pipe(Effect.provideService(FileSystem.FileSystem, fs))
         )
@@ -169,7 +183,7 @@ describe("Job", () => {
               input: Input.file("in.jsonl"),
               send: provider(() => Effect.never).send,
               order,
-              stop: Effect.as(Effect.sleep(5000), Stop.interrupted)
+              stop: stopAfter(5000)
             }).pipe(Effect.provideService(FileSystem.FileSystem, slow(disk.fs, 9000)))
           )
           expect([report.bad, written, errors(disk).map((row) => row.line)]).toEqual([1, 1, [2]])
@@ -265,7 +279,7 @@ describe("Job", () => {
 
     it.effect.each<readonly [string, Partial<Job.Options<never>>]>([
       ["a failed row that is the last", { failFast: true }],
-      ["a stop whose grace suffices for the rest", { stop: Effect.as(Effect.sleep(2500), Stop.interrupted) }],
+      ["a stop whose grace suffices for the rest", { stop: stopAfter(2500) }],
       ["a time that ends so late", { maxTime: 2500 }]
     ])("ends well after %s, for no row is left undone", ([, options]) =>
       Effect.gen(function*() {

@@ -20,7 +20,7 @@ import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as jobs from "./jobs.ts"
-import { errors, ids, numbered, results, run, setup } from "./jobs.ts"
+import { errors, ids, numbered, results, run, setup, stopAfter } from "./jobs.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
 const line = (id: number, content = `question ${id}`, model = "m") =>
@@ -501,7 +501,7 @@ describe("JobFiles", () => {
         const { report, stop } = yield* run(disk, {
           send,
           concurrency: 3,
-          stop: Effect.as(Effect.sleep(1000), Stop.interrupted),
+          stop: stopAfter(1000),
           grace: "1 second"
         })
         expect(stop).toEqual(Stop.interrupted)

@@ -17,6 +17,7 @@ import * as Report from "../../src/job/Report.ts"
 import type * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { stopAfter } from "./jobs.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
 const line = (id: number) => `${JSON.stringify({ custom_id: `r${id}`, prompt: `question ${id}`, model: "m" })}\n`
@@ -228,7 +229,7 @@ describe("Outputs", () => {
       Effect.gen(function*() {
         const { job, results } = yield* setup(prompts(1, 20))
         const send = (row: Row.Row) => Effect.delay(answered(row), row.line === 3 ? 60_000 : 5)
-        const stop = Effect.as(Effect.sleep(500), Stop.interrupted)
+        const stop = stopAfter(500)
         const others = numbered(1, 20).filter((id) => id !== "r3")
         const report = Report.make(0)
         const { written } = yield* job({ send, stop, report, order: "input" })
@@ -253,7 +254,7 @@ describe("Outputs", () => {
         expect(results()).toEqual(now)
         // r10 stays undone, and what is behind it is not left behind
         const stuck = (row: Row.Row) => row.id === "r10" ? Effect.never : send(row)
-        const stop = Effect.as(Effect.sleep(500), Stop.interrupted)
+        const stop = stopAfter(500)
         yield* disk.fs.writeFileString("in.jsonl", prompts(1, 9))
         yield* job({ send, journalPath: "j", results: writer().results, errors: "e" })
         yield* disk.fs.writeFileString("in.jsonl", moved.map(line).join(""))
@@ -322,7 +323,7 @@ describe("Outputs", () => {
   it.effect("ends a second after the stop where nobody reads the results, and hands them on in the next run", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const { disk, job } = yield* setup(prompts(1, 6))
-      const stop = Effect.as(Effect.sleep("30 seconds"), Stop.interrupted)
+      const stop = stopAfter("30 seconds")
       const paused: JobFiles.Writer = { _tag: "Writer", write: () => Effect.never }
       const files = { journalPath: "j", errors: "e" }
       const unread = run({ input: Input.file("in.jsonl"), ...files, results: paused, stop })

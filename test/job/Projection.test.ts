@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type { OutputError } from "../../src/job/JobError.ts"
 import * as Projection from "../../src/job/files/Projection.ts"
-import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { stopAfter } from "./jobs.ts"
 
 const texts = Array.from({ length: 300 }, (_, i) => `${i} ${"x".repeat(1 + i * 7 % 500)}\n`)
 
@@ -49,7 +49,7 @@ it.layer(NodeServices.layer)("Projection", (it) => {
 
   it.effect("waits for the reader of a device a second longer than the job goes on, to open it and to write", () =>
     VirtualClock.wrap(Effect.scoped(Effect.gen(function*() {
-      const stop = Effect.as(Effect.sleep("30 seconds"), Stop.interrupted)
+      const stop = stopAfter("30 seconds")
       const seconds = <A>(
         open: Projection.OpenStream,
         use: (file: Projection.Projection) => Effect.Effect<A, OutputError>

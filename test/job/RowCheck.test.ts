@@ -9,7 +9,8 @@ import * as Stop from "../../src/job/Stop.ts"
 import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
-import { ids, line, model, numbered, price, prompts, run, setup, world } from "./batches.ts"
+import { ids, line, model, numbered, price, prompts, run, world } from "./batches.ts"
+import { setup, stopAfter } from "./jobs.ts"
 
 const client = Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
   Layer.provide(SimulatedProvider.layer({ unknownModels: "accept" }, 1))
@@ -84,7 +85,7 @@ describe("RowCheck", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(3))
         const provider = world()
-        yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { price, stop: stopAfter("5 seconds") })
         yield* disk.fs.writeFileString("in.jsonl", `${prompts(3)}${odd("w", { max_tokens: -1 })}`)
         const { report, stop } = yield* run(disk, provider, { price, changed: "keep" })
         expect([stop, report.ok, report.failed, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 3, 1, 1])
@@ -101,7 +102,7 @@ describe("RowCheck", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(2))
         const provider = world()
-        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        yield* run(disk, provider, { stop: stopAfter("5 seconds") })
         // as if the batch had held a row that its check refuses now, which it has not answered
         const journal = disk.text("in.results.jsonl.journal").replaceAll(/"asks":"[0-9a-f]*",?/g, "")
         yield* disk.fs.writeFileString("in.results.jsonl.journal", journal)

@@ -21,7 +21,7 @@ import * as TogetherTest from "../../src/testing/TogetherTest.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
 import * as jobs from "./jobs.ts"
-import { line, numbered, setup } from "./jobs.ts"
+import { line, numbered, setup, stopAfter } from "./jobs.ts"
 
 /** Milliseconds that the provider takes for an answer. */
 const latency = 400
@@ -106,7 +106,7 @@ const stopped = (
     }).pipe(Effect.provide(layer))
   }))
 
-const interrupted = (millis = 1000) => ({ stop: Effect.as(Effect.sleep(millis), Stop.interrupted) })
+const interrupted = (millis = 1000) => ({ stop: stopAfter(millis) })
 
 describe("Stop", () => {
   it.effect("ends rows that wait in the lane of a model that is given up, with nothing sent of them", () =>

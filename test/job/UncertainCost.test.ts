@@ -19,13 +19,12 @@ import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Journal from "../../src/job/journal/Journal.ts"
 import * as MemoryJournal from "../../src/job/journal/MemoryJournal.ts"
 import * as Sender from "../../src/job/Sender.ts"
-import * as Stop from "../../src/job/Stop.ts"
 import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
-import { fullAt, prompts, provider, reply, row, setup, slow } from "./jobs.ts"
+import { fullAt, prompts, provider, reply, row, setup, slow, stopAfter } from "./jobs.ts"
 
 const path = "in.results.jsonl.journal"
 
@@ -422,7 +421,7 @@ describe("UncertainCost", () => {
           return reply(row)
         })
       )
-      const stop = Effect.as(Effect.sleep(300), Stop.interrupted)
+      const stop = stopAfter(300)
       const spending = Effect.sync(() => ({ ...spent }))
       yield* Effect.gen(function*() {
         const options = { input: Input.file("in.jsonl"), send, spending, stop, concurrency: 2 }
@@ -447,7 +446,7 @@ describe("UncertainCost", () => {
           })
         })
       )
-      const stop = Effect.as(Effect.sleep(500), Stop.interrupted)
+      const stop = stopAfter(500)
       const spending = Effect.sync(() => ({ ...spent }))
       yield* Effect.gen(function*() {
         yield* JobFiles.run({ input: Input.file("in.jsonl"), send, spending, stop })

@@ -13,7 +13,7 @@ import * as Price from "../../src/policy/Price.ts"
 import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import * as Together from "../../src/together/Together.ts"
-import * as MemoryDisk from "./MemoryDisk.ts"
+import type * as MemoryDisk from "./MemoryDisk.ts"
 
 /** Is the model that rows ask. */
 export const model = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
@@ -66,14 +66,6 @@ export const ids = (disk: MemoryDisk.Disk, path: string) =>
 /** Lists the ids of {@link prompts}, sorted. */
 export const numbered = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, i) => `r${from + i}`).sort()
-
-/** Makes a disk with an input. */
-export const setup = (text: string) =>
-  Effect.gen(function*() {
-    const disk = MemoryDisk.make()
-    yield* disk.fs.writeFileString("in.jsonl", text)
-    return disk
-  })
 
 /** Says what the model costs. */
 export const price = () => Price.stated({ model, inputUsdPerMillion: 1, outputUsdPerMillion: 1 })

@@ -1,4 +1,5 @@
 /** Small jobs over a disk in memory and a provider that counts what reaches it, on a clock of their own. */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import { BudgetExceededError, type TogetherError } from "../../src/domain/TogetherError.ts"
@@ -7,6 +8,7 @@ import type * as Dispatch from "../../src/job/Dispatch.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import type * as Row from "../../src/job/Row.ts"
+import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
@@ -77,6 +79,17 @@ export const provider = (
 export const setup = (text: string): Effect.Effect<MemoryDisk.Disk> => {
   const disk = MemoryDisk.make()
   return Effect.as(Effect.orDie(disk.fs.writeFileString("in.jsonl", text)), disk)
+}
+
+/** Stops a job after a while, as Ctrl-C does. */
+export const stopAfter = (wait: Duration.Input): Effect.Effect<Stop.Stop> =>
+  Effect.as(Effect.sleep(wait), Stop.interrupted)
+
+/** Takes from the journal of a disk the lines with a field, as if the process had died before it wrote them. */
+export const forget = (disk: MemoryDisk.Disk, field: string) => {
+  const path = "in.results.jsonl.journal"
+  const left = disk.text(path).split("\n").filter((line) => !line.includes(`"${field}"`))
+  return disk.fs.writeFileString(path, left.join("\n"))
 }
 
 /** Makes a disk slow: what is appended to a journal is durable after so many milliseconds. */
