@@ -537,6 +537,25 @@ describe.concurrent("run", () => {
     30_000
   )
 
+  it.effect(
+    "stops at the first row that fails where --fail-on-error is given, and goes past it where it is not",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, shell } = opened(0)
+        const refused = Shell.prompts(1, { max_tokens: -5 }).replace("r1", "refused")
+        const input = shell.write("in.jsonl", refused + Shell.prompts(9))
+        const run = (...more: ReadonlyArray<string>) =>
+          shell.run(["run", input, ...emulator, "--concurrency", "1", "--json", ...more])
+        const stopped = yield* run("--fail-on-error")
+        expect([stopped.code, stopped.err.includes("a row failed, and --fail-on-error was given")]).toEqual([3, true])
+        const { rows, undone } = JSON.parse(stopped.out) as { readonly rows: { readonly ok: number }; undone: number }
+        expect([rows.ok < 5, rows.ok + undone]).toEqual([true, 9])
+        const whole = yield* run()
+        expect([whole.code, JSON.parse(whole.out)]).toMatchObject([3, { rows: { ok: 9, failed: 1 }, undone: 0 }])
+      })),
+    30_000
+  )
+
   it.effect("begins with a file that was blank before", () =>
     live(Effect.gen(function*() {
       const { emulator, shell } = opened(0)
