@@ -13,7 +13,6 @@ import type * as HttpServerError from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type * as Schedule from "effect/Schedule"
 import { createServer, type Server } from "node:http"
 import { InvalidRequestError } from "../domain/TogetherError.ts"
 import * as Credits from "../guard/credits/Credits.ts"
@@ -35,7 +34,6 @@ export interface Options {
   readonly baseUrl?: string | undefined
   /** Starts an emulator and talks to it. */
   readonly emulator?: { readonly options: Simulation.Options; readonly seed: number } | undefined
-  readonly retry?: Schedule.Schedule<unknown> | undefined
   readonly lanes?: Lanes.Options | undefined
   /** Nano-dollars that may be spent; at 0 and below, only calls that cost nothing are admitted. */
   readonly maxCost?: bigint | undefined
@@ -175,7 +173,6 @@ export const layer = (
         Together.layerHttp({
           apiKey,
           baseUrl,
-          retry: options.retry,
           prices: options.prices,
           priority: "bulk"
         }))

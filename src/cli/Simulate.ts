@@ -171,7 +171,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const report = Report.make(VirtualClock.defaults.startMillis)
   report.total = rows.length * flags.repeat
   const counting = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, Connection.counted(report)))
-  const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
+  const client = Together.layerHttp({ apiKey: Redacted.make("simulated") }).pipe(
     Layer.provide(counting),
     Layer.provideMerge(SimulatedProvider.layer(options, flags.seed)),
     Layer.provideMerge(options.credits === undefined ? lanes : Layer.merge(lanes, credits))
