@@ -556,6 +556,41 @@ describe.concurrent("run", () => {
     30_000
   )
 
+  it.effect(
+    "sends one row after another by --concurrency 1, twins once by --dedupe, and retries as the policy says",
+    () =>
+      live(Effect.scoped(Effect.gen(function*() {
+        const shell = Shell.open()
+        const policy = shell.write("p.json", JSON.stringify({ retry: { type: "delays", delays: ["20 millis"] } }))
+        const twins = Shell.prompts(1) + Shell.prompts(1)
+        const input = shell.write("in.jsonl", Shell.prompts(6) + twins.replace("r1", "r7").replace("r1", "r8"))
+        let sent = 0
+        let underWay = 0
+        let most = 0
+        const { url } = yield* serve((request, response) => {
+          const isCall = request.method === "POST"
+          const isFirst = isCall && sent++ === 0
+          if (isCall) most = Math.max(most, ++underWay)
+          request.resume().on("end", () =>
+            setTimeout(() => {
+              if (isCall) underWay--
+              const message = { role: "assistant", content: "hi" }
+              response.writeHead(isFirst ? 500 : 200, { "content-type": "application/json" })
+              response.end(JSON.stringify(isCall ? { choices: [{ index: 0, finish_reason: "stop", message }] } : []))
+            }, 150))
+        })
+        const flags = ["--base-url", url, "--concurrency", "1", "--dedupe", "--policy", policy, "--json"]
+        const { code, out } = yield* shell.run(["run", input, ...flags], key)
+        expect([code, sent, most]).toEqual([0, 7, 1])
+        expect(JSON.parse(out)).toMatchObject({
+          rows: { ok: 8, twins: 2 },
+          attempts: { retriesBy: { ServerError: 1 } },
+          time: { waitedSeconds: 0.02 }
+        })
+      }))),
+    30_000
+  )
+
   it.effect("begins with a file that was blank before", () =>
     live(Effect.gen(function*() {
       const { emulator, shell } = opened(0)
