@@ -520,19 +520,22 @@ describe.concurrent("run", () => {
   )
 
   it.effect(
-    "says at the end of a run that it waited for credit, and shades the time on its page",
+    "waits for credit where the policy says so and no flag says otherwise, tells of it, and shades the time on its page",
     () =>
       live(Effect.gen(function*() {
         const { input, shell } = opened(40)
         const page = shell.path("r.html")
         const config = shell.write("c.json", JSON.stringify({ ...JSON.parse(fast), credits: { balanceUsd: 0 } }))
-        const args = ["run", input, "--emulator", "--emulator-config", config, "--report", page]
-        const { code, err } = yield* shell.run([...args, "--on-credits", "wait", "--max-time", "1500ms"])
+        const policy = shell.write("p.json", JSON.stringify({ onCredits: "wait" }))
+        const args = ["run", input, "--emulator", "--emulator-config", config, "--policy", policy]
+        const { code, err } = yield* shell.run([...args, "--report", page, "--max-time", "3s"])
         expect([code, err]).toEqual([
           5,
           expect.stringMatching(/^warning +out of credit since 0:0\d: the run waited for .*\. Top up at https:/m)
         ])
         expect(readFileSync(page, "utf8")).toContain("shaded red: no credit")
+        const stopped = yield* shell.run([...args, "--on-credits", "stop"])
+        expect([stopped.code, stopped.err]).toEqual([4, expect.stringContaining("With --on-credits wait a run waits")])
       })),
     30_000
   )
@@ -587,6 +590,18 @@ describe.concurrent("run", () => {
           attempts: { retriesBy: { ServerError: 1 } },
           time: { waitedSeconds: 0.02 }
         })
+      }))),
+    30_000
+  )
+
+  it.effect(
+    "asks the provider by --live, even where --emulator is given",
+    () =>
+      live(Effect.scoped(Effect.gen(function*() {
+        const { input, shell } = opened(1)
+        const { url } = yield* serve((_, response) => response.writeHead(401).end("{}"))
+        const { code } = yield* shell.run(["run", input, "--emulator", "--live"], { ...key, TOGETHER_BASE_URL: url })
+        expect([code, existsSync(shell.path("in.results.jsonl.journal"))]).toEqual([4, true])
       }))),
     30_000
   )

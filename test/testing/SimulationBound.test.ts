@@ -49,6 +49,8 @@ describe("Simulation.makespan", () => {
       admittedSeconds: 19,
       placesSeconds: 0
     })
+    const least = scenario({ limits: { requestsPerSecond: 5 } }, { tailSeconds: 0.5 })
+    expect(Simulation.makespan(least).seconds).toBe(19 + 0.5)
   })
 
   it("knows the tokens as the bottleneck", () => {
