@@ -205,7 +205,7 @@ describe.concurrent("run", () => {
         "slow.json",
         JSON.stringify({ unknownModels: "accept", limits: {}, firstToken: { kind: "constant", value: 60 } })
       )
-      const args = ["run", input, "--emulator", "--emulator-config", slow, "--max-cost", "1", "--max-time", "2s"]
+      const args = ["run", input, "--emulator", "--emulator-config", slow, "--max-cost", "1", "--max-time", "3s"]
       const cut = yield* shell.run([...args, "--json"])
       const { uncertainUsd } = JSON.parse(cut.out) as { readonly uncertainUsd: string }
       expect([cut.code, Number(uncertainUsd) > 0]).toEqual([5, true])
@@ -215,7 +215,8 @@ describe.concurrent("run", () => {
       )
       const { code, err } = yield* shell.run(["run", input, ...emulator, "--max-cost", uncertainUsd])
       expect([code, err.includes("0 answered")]).toEqual([5, true])
-      expect((yield* shell.run(["run", input, ...emulator])).code).toBe(0)
+      const whole = yield* shell.run(["run", input, ...emulator, "--json"])
+      expect([whole.code, JSON.parse(whole.out)]).toMatchObject([0, { uncertainUsd }])
     })), 30_000)
 
   it.effect(
@@ -351,9 +352,11 @@ describe.concurrent("run", () => {
       const { code, err } = yield* shell.run(["run", input, "--emulator", "--emulator-config", config, ...batch])
       expect([code, err.includes("with --via batch it does nothing")]).toEqual([0, true])
       // attempts and times are those of uploads and polls
-      expect(err).not.toMatch(/^(attempts|latency) /m)
+      expect(err).not.toMatch(/^(attempts|latency) |ideal/m)
       const calls = yield* shell.run(["run", input, "--emulator", "--out-dir", shell.path("calls"), "--policy", policy])
       expect(calls.err).toContain("does not stop by itself")
+      const again = ["run", input, "--emulator", "--out-dir", shell.path("calls"), "--policy", policy, "--quiet"]
+      expect((yield* shell.run(again)).err).toBe("")
     })), 30_000)
 
   it.effect("says which rows are in a batch that goes on, and collects them", () =>

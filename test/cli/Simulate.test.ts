@@ -25,6 +25,24 @@ describe("simulate", () => {
     })), 30_000)
 
   it.effect(
+    "keeps to limits of the client, those of a flag above those of a policy",
+    () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const policy = shell.write("p.json", JSON.stringify({ lanes: { requestsPerMinute: 60 } }))
+        const args = ["simulate", shell.write("in.jsonl", Shell.prompts(60)), "--policy", policy, "--json"]
+        const seconds = (...flags: ReadonlyArray<string>) =>
+          Effect.map(shell.run([...args, ...flags]), ({ out }) => {
+            const { time } = JSON.parse(out) as { readonly time: { readonly elapsedSeconds: number } }
+            return time.elapsedSeconds
+          })
+        expect(yield* seconds()).toBeGreaterThan(50)
+        expect(yield* seconds("--requests-per-minute", "600")).toBeLessThan(30)
+      })),
+    30_000
+  )
+
+  it.effect(
     "shows how much is computed, which changes nothing of what is simulated",
     () =>
       live(Effect.gen(function*() {
