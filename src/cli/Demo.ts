@@ -45,7 +45,7 @@ export const check = (path: string, text: string): Effect.Effect<Simulation.Opti
 
 /**
  * Computes how long the rows of a report would take a client that knows the limits. Each model has limits of its own,
- * so it is the time of the slowest model.
+ * so it is the time of the slowest model. Rows of batches, which share no limit with calls, were no calls: there is none.
  */
 export const ideal = (options: Simulation.Options, report: Report.Report): number | undefined => {
   const { sum, total } = report.attemptLatency

@@ -19,7 +19,6 @@ import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
-import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
 import * as Address from "../together/transport/Address.ts"
 import * as Closing from "./Closing.ts"
@@ -223,10 +222,6 @@ const targetOf = (flags: Flags, emulated: boolean): string =>
     ? Journal.emulator
     : Address.base(flags.baseUrl ?? Together.defaults.baseUrl).prefix
 
-/** Estimates what calls take at the least at the limits of an emulator, which batches do not share. */
-const idealOf = ({ via }: Flags, options: Simulation.Options, report: Report.Report): number | undefined =>
-  via === "batch" ? undefined : Demo.ideal(options, report)
-
 /** Warns of a retry that does nothing, or has no end. */
 const warnOfRetry = Effect.fnUntraced(function*(
   flags: Flags,
@@ -336,7 +331,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     maxCostFrom: yield* Settings.beside("max-cost", host.args),
     batch: flags.via === "batch",
     emulated: emulator !== undefined,
-    idealSeconds: emulator && idealOf(flags, emulator.options, report),
+    idealSeconds: emulator && Demo.ideal(emulator.options, report),
     args: host.args,
     uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
     undone,
