@@ -71,13 +71,27 @@ export const requestWait = (state: State, now: number): number => {
     isCapped(state.requests) ? 0 : unpaid(state.requestDebt, rate, now) / rate,
     capWait(state.requestCap, state.requests.ceiling, now)
   )
-  if (state.requestMirror !== undefined) return Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
   const { windows: { known } } = state.requests
-  if (known !== undefined) return Math.max(paid, WindowBounds.wait(known, state.requests.rate, now))
+  if (state.requestMirror !== undefined) return Math.max(paid, mirrorWait(state.requestMirror, known, 1, now))
+  if (known !== undefined) {
+    const most = Math.max(1, Math.floor(state.requests.rate * known.seconds + 1e-6))
+    return Math.max(paid, WindowBounds.wait(known, most, 1, now))
+  }
   if (state.requests.failures.kept === undefined || isCapped(state.requests)) return paid
   const room = Math.max(returnable(state.requests), defaults.tick * rate)
   return Math.max(paid, (Spacing.owed(state.spacing, rate, now) - room) / rate)
 }
+
+/** Reads the seconds until a mirrored bucket has room, or a window that is known beside it; a probe asks for more of that, too. */
+const mirrorWait = (
+  mirror: BucketMirror.State,
+  known: WindowBounds.Window | undefined,
+  cost: number,
+  now: number
+): number =>
+  known === undefined
+    ? BucketMirror.wait(mirror, cost, now)
+    : WindowBounds.wait(known, known.n * BucketMirror.excess(mirror), cost, now)
 
 /** Reads the seconds until the limit of tokens has room for a call of `cost`. */
 export const tokenWait = (state: State, cost: number, now: number): number => {
@@ -89,7 +103,7 @@ export const tokenWait = (state: State, cost: number, now: number): number => {
   if (tokenMirror === undefined) return Math.max(isCapped(state.tokens) ? 0 : owed / rate, capped)
   // a debt is no better proved than the rate that it is paid off at
   const paid = Math.min(owed / rate, BucketMirror.longest(tokenMirror, owed, now))
-  return Math.max(paid, capped, BucketMirror.wait(tokenMirror, cost, now))
+  return Math.max(paid, capped, mirrorWait(tokenMirror, state.tokens.windows.known, cost, now))
 }
 
 /**
@@ -180,13 +194,21 @@ export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: 
   if (tokens === 0) return state
   const { tokenMirror } = state
   const mirror = tokenMirror && BucketMirror.credit(tokenMirror, ticket.seq, ticket.tokens, tokens, now)
-  return tokensBack(state, mirror, tokens, now)
+  return tokensBack(state, ticket, mirror, tokens, now)
 }
 
 /** Pays tokens back to what is owed; a second's worth of credit at the most. */
-const tokensBack = (state: State, tokenMirror: State["tokenMirror"], tokens: number, now: number): State => ({
+const tokensBack = (
+  state: State,
+  ticket: Ticket,
+  tokenMirror: State["tokenMirror"],
+  tokens: number,
+  now: number
+): State => ({
   ...state,
-  tokens: AdaptiveRate.correct(state.tokens, -tokens),
+  tokens: tokenMirror === undefined
+    ? AdaptiveRate.correct(state.tokens, -tokens)
+    : AdaptiveRate.returned(state.tokens, ticket.at, ticket.tokens, tokens, now),
   tokenMirror,
   tokenDebt: state.tokensPaced ? repaid(state, tokens, now) : state.tokenDebt
 })
@@ -267,7 +289,7 @@ export const fail = (before: State, ticket: Ticket, now: number): State => {
     tokenMirror: tokenMirror && BucketMirror.fail(tokenMirror, ticket.seq, ticket.tokens, areCounted, now)
   }
   if (areCounted) return state
-  const returned = placeBack(tokensBack(state, state.tokenMirror, ticket.tokens, now), ticket, now)
+  const returned = placeBack(tokensBack(state, ticket, state.tokenMirror, ticket.tokens, now), ticket, now)
   const units = Math.max(0, unpaid(state.resent, defaults.resentPace * state.requests.rate, now)) + 1
   return units <= defaults.resent
     ? { ...returned, resent: { units, at: now } }
@@ -309,6 +331,8 @@ export const advance = (state: State, now: number): State => {
 /** Copies the rate of a mirror to where a rate is shown and saved. */
 const followed = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): AdaptiveRate.State => {
   if (mirror === undefined) return rate
-  const found = Math.min(rate.ceiling, Math.max(rate.lowest, BucketMirror.rate(mirror)))
+  const { known } = rate.windows
+  const guess = known === undefined ? BucketMirror.rate(mirror) : known.n / known.seconds
+  const found = Math.min(rate.ceiling, Math.max(rate.lowest, guess))
   return { ...rate, rate: found, limit: found }
 }

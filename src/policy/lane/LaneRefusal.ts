@@ -9,6 +9,7 @@ import * as Traffic from "../rate/Traffic.ts"
 import * as Use from "../rate/Use.ts"
 import * as BucketBounds from "../rate/BucketBounds.ts"
 import * as WindowBounds from "../rate/WindowBounds.ts"
+import type * as Guesses from "../mirror/BucketGuesses.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
@@ -77,7 +78,7 @@ export const refuse = (
     if (scope === "concurrency" && state.inFlight.kind === "cap") return [decisions, state]
   } else {
     const [move, learned] = about === "tokens"
-      ? refusedTokens(state, ticket, now)
+      ? refusedTokens(state, ticket, sample.retryAfter, now)
       : refusedRequests(state, ticket, sample.retryAfter, now)
     if (move !== undefined) decisions.push({ subject: about, ...move })
     state = learned
@@ -120,8 +121,13 @@ const evidenceOf = ({ meanTokens, tokenEvidence }: State, { tokens }: Ticket): n
 /** Says whether calls are refused for their tokens. */
 const areLarge = (tokenEvidence: number): boolean => tokenEvidence > 2
 
-const refusedTokens = (state: State, ticket: Ticket, now: number): [AdaptiveRate.Move | undefined, State] => {
-  const [move, learned] = mirrored(state, "tokens", ticket, now)
+const refusedTokens = (
+  state: State,
+  ticket: Ticket,
+  hint: number | undefined,
+  now: number
+): [AdaptiveRate.Move | undefined, State] => {
+  const [move, learned] = mirrored(state, "tokens", ticket, hint, now)
   const debt = Budget.tokensOwed(state, now, false)
   return [
     move,
@@ -145,7 +151,7 @@ const refusedRequests = (
     const [move, requests] = AdaptiveRate.refuse(state.requests, stamp, now)
     return [move, Budget.returnTokens({ ...state, requests, requestDebt }, ticket, ticket.tokens, now)]
   }
-  const [move, learned] = mirrored(state, "requests", ticket, now)
+  const [move, learned] = mirrored(state, "requests", ticket, hint, now)
   return [move, Budget.returnTokens({ ...learned, requestDebt }, ticket, ticket.tokens, now)]
 }
 
@@ -154,19 +160,36 @@ const mirrored = (
   state: State,
   of: Limit,
   ticket: Ticket,
+  hint: number | undefined,
   now: number
 ): [AdaptiveRate.Move | undefined, State] => {
   const rate = state[of]
   const mirror = of === "tokens" ? state.tokenMirror : state.requestMirror
   const cost = of === "tokens" ? ticket.tokens : 1
   const taught = ticket.at > rate.cutAt
-  const bounds = of === "requests" && mirror !== undefined && taught
-    ? BucketBounds.refuse(rate.bounds, ticket.at, cost, BucketMirror.rate(mirror), false)
-    : rate.bounds
-  const counted = { ...rate, bounds, traffic: Traffic.refuse(rate.traffic, cost) }
+  const traffic = Traffic.refuse(rate.traffic, cost)
   if (!taught) {
+    const counted = {
+      ...rate,
+      traffic,
+      bounds: BucketBounds.withdraw(rate.bounds, ticket.at),
+      windows: WindowBounds.refuseAgain(rate.windows, cost, ticket.at)
+    }
     return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
+  const bounds = BucketBounds.refuse(
+    rate.bounds,
+    ticket.at,
+    cost,
+    mirror === undefined ? rateMet(state, of) : BucketMirror.rate(mirror),
+    false
+  )
+  const stamp = { at: ticket.at, sent: 0, cost, asked: Math.min(state.maxPause, hint ?? 0) }
+  // before the first refusal nobody counted tokens
+  const lost = of === "tokens" && mirror === undefined
+  const other = state[of === "tokens" ? "requests" : "tokens"].windows.known?.seconds
+  const windows = AdaptiveRate.windowsAfter(rate, stamp, bounds, lost, other)
+  const counted = { ...rate, bounds, windows, traffic }
   const admitted = admittedBefore(state, ticket)
   const [reason, next] = mirror === undefined
     ? ["start-refused" as const, opened(state, of, ticket, cost)]
@@ -176,10 +199,12 @@ const mirrored = (
       cost,
       Marks.stretches(state.marks, of, admitted[of], ticket.at),
       lowestOf(state, of),
-      highestOf(bounds)
+      of === "requests" ? highestOf(bounds) : Infinity
     )
   // a refusal never raises a rate, whatever the guesses make of it
-  const to = Math.min(rate.rate, Math.max(lowestOf(state, of), BucketMirror.rate(next)))
+  const { known } = windows
+  const found = known === undefined ? BucketMirror.rate(next) : known.n / known.seconds
+  const to = Math.min(rate.rate, Math.max(lowestOf(state, of), found))
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
@@ -189,6 +214,10 @@ const mirrored = (
   const told = swapped.requests.failures.areCounted ? "failures-counted" : "failures-free"
   return [{ from, to: swapped[of].rate, reason: told }, swapped]
 }
+
+/** Reads the rate at which a limit was first met. */
+const rateMet = ({ meanTokens, requests }: State, of: Limit): number =>
+  of === "requests" ? requests.rate : requests.rate * meanTokens
 
 /** Reads the highest rate that explains the last refusals, where enough of them agree. */
 const highestOf = (seen: BucketBounds.State): number => {
@@ -239,12 +268,15 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     mean: of === "tokens" ? state.meanTokens : 1,
     held: Return.held(rate, { at: ticket.at, sent, cost }),
     sent: Math.min(rate.rate, AdaptiveRate.defaults.initial * (sent + cost) / (ticket.requestsBefore + 1)),
-    // a provider counts requests as it counts tokens
-    depth: state.tokenMirror && BucketMirror.depth(state.tokenMirror),
+    depth: depthOf(state),
     // a bucket that is full takes the first call, however small it is
     shut: admitted <= 0
   }, ticket.at)
 }
+
+/** Reads how deep the bucket of tokens is, where that is known, for a provider counts requests as it counts tokens. */
+const depthOf = ({ tokenMirror, tokens: { windows: { known } } }: State): Guesses.Depth | undefined =>
+  known !== undefined ? { seconds: known.seconds, spread: 0 } : tokenMirror && BucketMirror.depth(tokenMirror)
 
 /**
  * Reads what to take a limit for that is first met out of a trickle, half of what the lane would send: what went through
@@ -270,7 +302,10 @@ const paused = (
   const fresh = ticket.at > state.pausedUntil
   // where some went through since, the last pause was long enough, though their answers may be far off
   const hintless = fresh && ticket.seq >= state.resumedWith + defaults.through ? 0 : state.hintless
-  const opens = WindowBounds.opens(state.requests.windows, now)
+  const opens = Math.min(
+    WindowBounds.opens(state.requests.windows, now),
+    WindowBounds.opens(state.tokens.windows, now)
+  )
   const guess = Math.max(1 / state.requests.rate, Math.min(opens, defaults.pause * 2 ** Math.min(hintless, 10)))
   const seconds = Math.min(state.maxPause, hint ?? guess)
   const until = now + seconds

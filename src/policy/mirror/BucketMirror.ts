@@ -324,7 +324,7 @@ export const told = (before: State, limit: number): State =>
   }))
 
 /** Reads how much higher every rate is taken: 1, more in a probe. */
-const excess = (state: State): number => {
+export const excess = (state: State): number => {
   if (state.probing < 0) return 1
   const doubling = Math.max(defaults.doublingSends, defaults.doublingSeconds * rate(state) / state.mean)
   return 1 + (state.eager > 0 ? defaults.eagerExcess : defaults.excess) * 2 ** Math.min(10, state.probing / doubling)

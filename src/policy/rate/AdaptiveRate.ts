@@ -79,7 +79,7 @@ import * as WindowBounds from "./WindowBounds.ts"
 
 export { lostSeconds } from "./Pause.ts"
 
-export { refuse } from "./Refusal.ts"
+export { refuse, windowsAfter } from "./Refusal.ts"
 
 export {
   afterVain,
@@ -122,7 +122,7 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     use: used(state, now),
     // no limit, no bucket
     bounds: state.rate === Infinity ? state.bounds : BucketBounds.send(state.bounds, cost, now),
-    windows: WindowBounds.send(state.windows, now),
+    windows: WindowBounds.send(state.windows, cost, now),
     failures: Failures.moved(state.failures, (kept) => BucketBounds.send(kept, cost, now)),
     returns: returns.triedAt === Infinity ? { ...returns, triedAt: now } : returns
   }
@@ -158,6 +158,17 @@ export const correct = (state: State, difference: number): State => ({
   traffic: Traffic.correct(state.traffic, difference)
 })
 
+/** Takes units of an attempt back where its bucket is mirrored: all of them, if the provider did not count it. */
+export const returned = (state: State, at: number, cost: number, units: number, now: number): State => {
+  const isAll = units === cost
+  return {
+    ...state,
+    traffic: Traffic.correct(state.traffic, -units),
+    bounds: isAll ? BucketBounds.withdraw(state.bounds, at) : BucketBounds.credit(state.bounds, units, at, now),
+    windows: isAll ? WindowBounds.withdraw(state.windows, units, at) : WindowBounds.credit(state.windows, units, at)
+  }
+}
+
 /** Reads the units that were admitted, as far as is known. */
 export const admitted = (state: State): number => Traffic.admitted(state.traffic)
 
@@ -166,7 +177,7 @@ export const withdraw = (state: State, cost: number, at: number): State => ({
   ...notAdmitted(state, at),
   step: Step.withdraw(state.step),
   traffic: Traffic.correct(state.traffic, -cost),
-  windows: WindowBounds.withdraw(state.windows, at),
+  windows: WindowBounds.withdraw(state.windows, cost, at),
   ...Failures.withdraw(state, at)
 })
 
@@ -185,7 +196,7 @@ export const failed = (before: State, cost: number, at: number): State => {
     ...state,
     step: Step.less(state.step, cost, at),
     traffic: Traffic.correct(traffic, -cost),
-    windows: WindowBounds.withdraw(state.windows, at),
+    windows: WindowBounds.withdraw(state.windows, cost, at),
     use: Use.less(use, cost, at),
     bucket: Bucket.less(bucket, cost, at)
   }

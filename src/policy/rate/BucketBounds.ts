@@ -43,10 +43,15 @@ export const defaults = {
 
 const rates = Math.ceil(Math.log(defaults.span) / Math.log(defaults.step)) + 1
 
-/** Remembers an attempt, and those before it. */
-interface Sent {
+/** Is an attempt, and its units. */
+export interface Attempt {
   readonly at: number
   readonly cost: number
+}
+
+/** Remembers an attempt, or units that came back (a cost below 0, `of` is when they were sent), and those before it. */
+interface Sent extends Attempt {
+  readonly of: number | undefined
   readonly before: Sent | undefined
 }
 
@@ -95,23 +100,37 @@ const listed = (last: Sent | undefined): ReadonlyArray<Sent> => {
 }
 
 const linked = (sent: ReadonlyArray<Sent>): Sent | undefined =>
-  sent.reduce<Sent | undefined>((before, { at, cost }) => ({ at, cost, before }), undefined)
+  sent.reduce<Sent | undefined>((before, { at, cost, of }) => ({ at, cost, of, before }), undefined)
 
 /** Remembers an attempt that is sent; the oldest are forgotten, and with them what was owed before. */
-export const send = (state: State, cost: number, at: number): State => {
-  const last = { at, cost, before: state.last }
+export const send = (state: State, cost: number, at: number): State => added(state, cost, at, undefined)
+
+/** Remembers that units of an attempt that was sent at `of` came back. */
+export const credit = (state: State, units: number, of: number, at: number): State => added(state, -units, at, of)
+
+const added = (state: State, cost: number, at: number, of: number | undefined): State => {
+  const last = { at, cost, of, before: state.last }
   if (state.count < defaults.most) return { ...state, last, count: state.count + 1 }
   const sent = listed(last).slice(-defaults.kept)
   return { ...state, last: linked(sent), count: sent.length, debts: [] }
 }
 
-/** Reads when those were sent that were admitted since the last refusal, before a moment and after it. */
+/** Reads those that were admitted since the last refusal, before a moment and after it, and what came back until then. */
 export const sentSince = (
   { last }: State,
-  at: number
-): { readonly fresh: ReadonlyArray<number>; readonly later: ReadonlyArray<number> } => {
-  const sent = listed(last).map((one) => one.at)
-  return { fresh: sent.filter((one) => one < at), later: sent.filter((one) => one > at) }
+  until: number
+): {
+  readonly fresh: ReadonlyArray<Attempt>
+  readonly later: ReadonlyArray<Attempt>
+  readonly back: ReadonlyArray<Attempt>
+} => {
+  const sent = listed(last)
+  const attempts = sent.filter((one) => one.of === undefined).map(({ at, cost }) => ({ at, cost }))
+  return {
+    fresh: attempts.filter((one) => one.at < until),
+    later: attempts.filter((one) => one.at > until),
+    back: sent.flatMap(({ at, cost, of }) => of === undefined || at >= until ? [] : [{ at: of, cost: -cost }])
+  }
 }
 
 /** Says whether some of those are forgotten. */
@@ -121,12 +140,12 @@ export const hasForgotten = ({ debts, episodes }: State): boolean => episodes.le
 export const withdraw = (state: State, at: number): State => {
   const later: Array<Sent> = []
   let one = state.last
-  while (one !== undefined && one.at > at) {
+  while (one !== undefined && (one.at > at || (one.at === at && one.of !== undefined))) {
     later.push(one)
     one = one.before
   }
   if (one?.at !== at) return state
-  const last = later.reduceRight<Sent | undefined>((before, { at, cost }) => ({ at, cost, before }), one.before)
+  const last = later.reduceRight<Sent | undefined>((before, { at, cost, of }) => ({ at, cost, of, before }), one.before)
   return { ...state, last, count: state.count - 1 }
 }
 

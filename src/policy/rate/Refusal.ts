@@ -57,7 +57,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       ...state,
       episode: Episode.again(state.episode, stamp.asked ?? 0),
       bucket: Bucket.refusedAgain(state.bucket, empty, stamp.cost),
-      windows: WindowBounds.refuseAgain(state.windows, stamp.at),
+      windows: WindowBounds.refuseAgain(state.windows, stamp.cost, stamp.at),
       ...Failures.withdraw(state, stamp.at)
     }]
   }
@@ -99,7 +99,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       single: singleAfter(state, bounds)
     },
     bounds: seen,
-    windows: windowsAfter(state, stamp, seen),
+    windows: areAlike(state, stamp) ? windowsAfter(state, stamp, seen) : WindowBounds.empty,
     failures
   }
   if (phase === "start" && next.windows.known === undefined) {
@@ -111,19 +111,24 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   return answer({ state, next, stamp, now, bad, admitted, units, floor, bounds })
 }
 
-/** Looks for windows, where attempts are alike. */
-const windowsAfter = (
-  { bounds, traffic: { largest, mean }, windows }: State,
+const areAlike = ({ traffic: { largest, mean } }: State, { cost }: Stamp): boolean =>
+  largest <= cost && Math.abs(mean - cost) <= 1e-9 * cost
+
+/** Looks for windows; `seen` are the rates that explain the refusals, with this one, `lost` says that others are not known. */
+export const windowsAfter = (
+  { bounds, traffic: { mean }, windows }: State,
   { asked = 0, at, cost }: Stamp,
-  seen: BucketBounds.State
+  seen: BucketBounds.State,
+  lost = false,
+  other?: number
 ): WindowBounds.State => {
-  if (largest > cost || Math.abs(mean - cost) > 1e-9 * cost) return WindowBounds.empty
   const episodes = BucketBounds.explains(seen)
   // where a bucket explains all that is remembered, no window explains more
   const explained = episodes === BucketBounds.defaults.remembered ? Infinity : episodes
-  const forgot = BucketBounds.hasForgotten(bounds)
+  const forgot = lost || BucketBounds.hasForgotten(bounds)
   const sent = BucketBounds.sentSince(bounds, at)
-  return WindowBounds.refuse(WindowBounds.withdraw(windows, at), { at, asked, explained, forgot, ...sent })
+  const refusal = { at, cost, mean, asked, explained, forgot, other, ...sent }
+  return WindowBounds.refuse(WindowBounds.withdraw(windows, cost, at), refusal)
 }
 
 /**

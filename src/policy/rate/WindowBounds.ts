@@ -31,6 +31,8 @@
  * were sent. Times are seconds.
  */
 
+import type { Attempt as Sent } from "./BucketBounds.ts"
+
 /** Holds the constants of this module. */
 export const defaults = {
   /** Lengths that are looked for: what providers state is per second, per ten seconds or per minute. */
@@ -44,7 +46,7 @@ export const defaults = {
   most: 2400,
   /** Attempts of a window, at least: fewer are explained by chance. Share by which it may be unclear how many they are. */
   least: 4,
-  unclear: 0.1,
+  unclear: 0.25,
   /** Refusals that a window must explain, and by how many more than the rates of a bucket do. */
   episodes: 3,
   ahead: 1,
@@ -57,13 +59,16 @@ export const defaults = {
   /** Seconds that a window is taken to be longer than it is: a share, at most so many. */
   longer: 0.01,
   longerMost: 0.05,
+  /** Parts of a window: what is sent within one is counted at once. */
+  cells: 240,
   /** Seconds within which a window that is about to open is not waited for on its own. */
   soon: 0.05
 } as const
 
-/** Says that so many attempts are explained by a window that ends between two moments. */
+/** Says that a window explains the refusals that admits so many units, at least and less than, and ends between two moments. */
 interface End {
-  readonly n: number
+  readonly least: number
+  readonly below: number
   readonly from: number
   readonly to: number
 }
@@ -73,17 +78,22 @@ interface Guess {
   readonly seconds: number
   /** Refusals that a fixed window explains, and the numbers that are left, the lowest first. */
   readonly fixed: { readonly episodes: number; readonly ends: ReadonlyArray<End> }
-  /** Refusals that a sliding window explains, and what it admits: at least and at most. */
-  readonly sliding: { readonly episodes: number; readonly least: number; readonly most: number }
+  /** Refusals that a sliding window explains, and what it admits: at least, and less than. */
+  readonly sliding: { readonly episodes: number; readonly least: number; readonly below: number }
+}
+
+/** Is what was sent between two moments. */
+interface Cell extends Sent {
+  readonly from: number
 }
 
 /** Is a window that is believed. */
 export interface Window {
   readonly seconds: number
-  /** Attempts that it admits. */
+  /** Units that it admits. */
   readonly n: number
-  /** When the last attempts were sent that it may still count. */
-  readonly sent: ReadonlyArray<number>
+  /** What was sent that it may still count, in cells: those sent at nearly the same time are one. */
+  readonly sent: ReadonlyArray<Cell>
 }
 
 /** Holds what is remembered: plain data. */
@@ -91,11 +101,12 @@ export interface State {
   readonly known: Window | undefined
   /** Windows that were believed and then disproved: the next needs as many refusals more. */
   readonly wrong: number
-  /** When the attempts of the last minute were sent that were admitted before the last refusal. */
-  readonly sent: ReadonlyArray<number>
+  /** The attempts of the last minute that were admitted before the last refusal. */
+  readonly sent: ReadonlyArray<Sent>
   /** The run of refusals with none admitted between: when the first and the last were sent, seconds they asked for. */
   readonly since: number
   readonly refusedAt: number
+  readonly refusedCost: number
   readonly asked: number
   /** Refusals in a row before which a window that was kept to admitted little. */
   readonly early: number
@@ -109,123 +120,180 @@ export const empty: State = {
   sent: [],
   since: -Infinity,
   refusedAt: -Infinity,
+  refusedCost: 0,
   asked: 0,
   early: 0,
   guesses: defaults.lengths.map((seconds) => ({
     seconds,
     fixed: { episodes: 0, ends: [] },
-    sliding: { episodes: 0, least: 0, most: Infinity }
+    sliding: { episodes: 0, least: 0, below: Infinity }
   }))
 }
 
 /** Describes the refusal that begins an episode. */
 export interface Refusal {
-  /** When the refused attempt was sent, and the seconds that the provider asked for. */
+  /** When the refused attempt was sent, its units and those of a usual one, and the seconds that the provider asked for. */
   readonly at: number
+  readonly cost: number
+  readonly mean: number
   readonly asked: number
-  /** When those were sent that were admitted since the last refusal, before this attempt and after it. */
-  readonly fresh: ReadonlyArray<number>
-  readonly later: ReadonlyArray<number>
+  /** Those that were admitted since the last refusal, before this attempt and after it. */
+  readonly fresh: ReadonlyArray<Sent>
+  readonly later: ReadonlyArray<Sent>
+  /** Units that came back since the last refusal, and when those were sent that they belong to. */
+  readonly back: ReadonlyArray<Sent>
   /** True where not all of those are remembered. */
   readonly forgot: boolean
   /** Refusals that the rates of a bucket explain. */
   readonly explained: number
+  /** Seconds of the window in which another limit is known to be counted. */
+  readonly other?: number | undefined
 }
 
 /** What was admitted up to a refusal. */
 interface Admitted extends Refusal {
-  readonly all: ReadonlyArray<number>
+  readonly all: ReadonlyArray<Sent>
+  /** Units of the attempt that was refused before. */
+  readonly last: number
   /** True where attempts of the last minute are missing before the first. */
   readonly cut: boolean
 }
 
 const jitter = (seconds: number): number => Math.max(defaults.jitter, defaults.jitterShare * seconds)
 
-/** Lists the numbers that explain one refusal, each with the moments between which the window then ends. */
-const endsAfter = ({ all, at, cut }: Admitted, seconds: number): ReadonlyArray<End> => {
+const sum = (sent: ReadonlyArray<Sent>): number => sent.reduce((units, one) => units + one.cost, 0)
+
+/** Lists the windows that explain one refusal: what they counted, and the moments between which they then end. */
+const endsAfter = ({ all, at, cost, cut }: Admitted, seconds: number): ReadonlyArray<End> => {
   const ends: Array<End> = []
   const off = jitter(seconds)
   const most = cut ? all.length - 1 : all.length
+  let least = 0
   for (let n = 1; n <= most; n++) {
-    const to = all[all.length - n]! + seconds + off
+    const first = all[all.length - n]!
+    const to = first.at + seconds + off
     if (to <= at) break
-    ends.push({ n, from: Math.max(at, (all[all.length - n - 1] ?? -Infinity) + seconds - off), to })
+    least += first.cost
+    const before = all[all.length - n - 1]?.at ?? -Infinity
+    ends.push({ least, below: least + cost, from: Math.max(at, before + seconds - off), to })
   }
   return ends
 }
 
-/** Says whether some window admitted more; attempts that may belong to either of two are left out. */
-const isExceeded = ({ from, n, to }: End, seconds: number, sent: ReadonlyArray<number>): boolean => {
+/** Raises what a window admits to what one of them admitted since; attempts that may belong to either of two are left out. */
+const raised = (end: End, seconds: number, sent: ReadonlyArray<Sent>, units: number): End => {
+  const { from, least, to } = end
   // of the many numbers of a long window, most are above all that was sent
-  if (sent.length <= n) return false
+  if (units <= least) return end
   let window = NaN
   let count = 0
-  return sent.some((at) => {
+  let most = least
+  for (const { at, cost } of sent) {
     const index = Math.floor((at - from) / seconds)
-    if (at - from - index * seconds < to - from) return false
-    count = index === window ? count + 1 : 1
+    if (at - from - index * seconds < to - from) continue
+    count = index === window ? count + cost : cost
     window = index
-    return count > n
-  })
+    most = Math.max(most, count)
+  }
+  return most === least ? end : { ...end, least: most }
 }
 
 /** Intersects the ends of two windows that are so many lengths apart. */
-const joint = (before: End, { from, n, to }: End, opened: number, seconds: number): End => {
+const joint = (before: End, { below, from, least, to }: End, opened: number, seconds: number): End => {
   const ended = Math.min(before.to, opened)
   const lengths = Math.ceil((from - ended) / seconds) * seconds
-  return { n, from: Math.max(from, before.from + lengths), to: Math.min(to, ended + lengths) }
+  return {
+    least: Math.max(least, before.least),
+    below: Math.min(below, before.below),
+    from: Math.max(from, before.from + lengths),
+    to: Math.min(to, ended + lengths)
+  }
+}
+
+/** Finds the attempt with which so many units were sent. */
+const firstOf = (sent: ReadonlyArray<Sent>, units: number): Sent | undefined => {
+  let sum = 0
+  return sent.find(({ cost }) => (sum += cost) >= units)
 }
 
 const fixedAfter = ({ fixed: { ends, episodes }, seconds }: Guess, admitted: Admitted): Guess["fixed"] => {
-  const { at, fresh } = admitted
-  const isLeft = (end: End): boolean => end.from <= end.to && !isExceeded(end, seconds, fresh)
+  const { at, fresh, last } = admitted
+  const units = sum(fresh)
+  const left = (of: ReadonlyArray<End>): ReadonlyArray<End> =>
+    of.filter(({ from, to }) => from <= to).map((end) => raised(end, seconds, fresh, units))
+      .filter(({ below, least }) => least < below)
   if (fresh.length === 0) {
-    const left = ends.map((end) => ({ ...end, from: Math.max(end.from, at) })).filter(({ from, to }) => from <= to)
-    return { episodes: left.length > 0 ? episodes : 0, ends: left }
+    const still = ends.map((end) => ({ ...end, from: Math.max(end.from, at) })).filter(({ from, to }) => from <= to)
+    return { episodes: still.length > 0 ? episodes : 0, ends: still }
   }
-  const opened = fresh[0]! + jitter(seconds)
+  // what is smaller than the last refused may have gone into the same window
+  const opening = firstOf(fresh, last)
+  if (opening === undefined) return { episodes, ends }
+  const opened = opening.at + jitter(seconds)
   const now = endsAfter(admitted, seconds)
-  // numbers are listed from one on
-  const both = ends.filter(({ from, n }) => from <= opened && n <= now.length)
-    .map((end) => joint(end, now[end.n - 1]!, opened, seconds)).filter(isLeft)
-  return both.length > 0
-    ? { episodes: episodes + (isFresh(admitted, both[0]!.n) ? 1 : 0), ends: both }
-    : { episodes: 1, ends: now.filter(isLeft) }
+  const both: Array<End> = []
+  // both lists are in order of what is admitted
+  let first = 0
+  for (const end of ends) {
+    while (first < now.length && now[first]!.below <= end.least) first++
+    if (end.from > opened) continue
+    for (let k = first; k < now.length && now[k]!.least < end.below; k++) both.push(joint(end, now[k]!, opened, seconds))
+  }
+  const found = left(both)
+  return found.length > 0
+    ? { episodes: episodes + (isFresh(units, found[0]!.least) ? 1 : 0), ends: found }
+    : { episodes: 1, ends: left(now) }
 }
 
 const slidingAfter = ({ seconds, sliding }: Guess, admitted: Admitted): Guess["sliding"] => {
-  const { all, at, cut, fresh } = admitted
+  const { all, at, cost, cut, fresh } = admitted
   const off = jitter(seconds)
-  if (cut && all[0]! > at - seconds - off) return { episodes: 0, least: 0, most: Infinity }
+  if (cut && (all[0]?.at ?? Infinity) > at - seconds - off) return { episodes: 0, least: 0, below: Infinity }
   const met = mostWithin(all, fresh.length, seconds - off)
-  const counted = all.filter((one) => one > at - seconds - off).length
+  const counted = cost + sum(all.filter((one) => one.at > at - seconds - off))
   const least = Math.max(sliding.least, met)
-  const most = Math.min(sliding.most, counted)
-  return least <= most
-    ? { episodes: sliding.episodes + (isFresh(admitted, least) ? 1 : 0), least, most }
-    : { episodes: fresh.length > 0 ? 1 : 0, least: met, most: counted }
+  const below = Math.min(sliding.below, counted)
+  return least < below
+    ? { episodes: sliding.episodes + (isFresh(sum(fresh), least) ? 1 : 0), least, below }
+    : { episodes: fresh.length > 0 ? 1 : 0, least: met, below: counted }
 }
 
-/** Counts the most that were admitted within so many seconds, up to each of the last attempts. */
-const mostWithin = (all: ReadonlyArray<number>, last: number, seconds: number): number => {
+/** Counts the most that was admitted within so many seconds, up to each of the last attempts. */
+const mostWithin = (all: ReadonlyArray<Sent>, last: number, seconds: number): number => {
   let most = 0
+  let units = 0
   let first = 0
   for (let i = 0; i < all.length; i++) {
-    while (all[first]! <= all[i]! - seconds) first++
-    if (i >= all.length - last) most = Math.max(most, i - first + 1)
+    units += all[i]!.cost
+    while (all[first]!.at <= all[i]!.at - seconds) units -= all[first++]!.cost
+    if (i >= all.length - last) most = Math.max(most, units)
   }
   return most
 }
 
-const isFresh = ({ fresh }: Admitted, n: number): boolean => fresh.length > 0 && fresh.length >= defaults.fresh * n
+const isFresh = (units: number, n: number): boolean => units > 0 && units >= defaults.fresh * n
+
+/** Takes what came back out of what was sent. */
+const lessened = (sent: ReadonlyArray<Sent>, back: ReadonlyArray<Sent>): ReadonlyArray<Sent> => {
+  if (back.length === 0) return sent
+  const units = new Map<number, number>()
+  for (const { at, cost } of back) units.set(at, (units.get(at) ?? 0) + cost)
+  return sent.map((one) => {
+    const less = Math.min(one.cost, units.get(one.at) ?? 0)
+    if (less === 0) return one
+    units.set(one.at, units.get(one.at)! - less)
+    return { at: one.at, cost: one.cost - less }
+  })
+}
 
 /** Learns from the refusal that begins an episode. */
 export const refuse = (before: State, refusal: Refusal): State => {
-  const { asked, at, explained, forgot, fresh, later } = refusal
-  const past = forgot ? [] : before.sent
-  const recent = [...past, ...fresh].filter((one) => one > at - Math.max(...defaults.lengths) - 1)
+  const { asked, at, back, cost, forgot, later } = refusal
+  const fresh = lessened(refusal.fresh, back)
+  const past = forgot ? [] : lessened(before.sent, back)
+  const recent = [...past, ...fresh].filter((one) => one.at > at - Math.max(...defaults.lengths) - 1)
   const all = recent.slice(-defaults.most)
-  const admitted = { ...refusal, all, cut: forgot || all.length < recent.length }
+  const admitted = { ...refusal, last: before.refusedCost, fresh, all, cut: forgot || all.length < recent.length }
   const guesses = before.guesses.map((guess) => ({
     seconds: guess.seconds,
     fixed: fixedAfter(guess, admitted),
@@ -234,10 +302,11 @@ export const refuse = (before: State, refusal: Refusal): State => {
   const inVain = fresh.length === 0
   // what a bucket would need to fill is in whole seconds
   const shut = before.refusedAt === -Infinity ? 0 : Math.max(before.refusedAt - before.since, before.asked - 1)
-  const found = believed(guesses, before, explained, inVain ? 0 : shut, [...all, ...later])
+  const found = believed(guesses, before, refusal, inVain ? 0 : shut, [...all, ...later])
   // where a window is kept to, it admits again what it admitted before
-  const early = before.known === undefined || isFresh(admitted, before.known.n) ? 0 : before.early + (inVain ? 0 : 1)
+  const early = before.known === undefined || isFresh(sum(fresh), before.known.n) ? 0 : before.early + (inVain ? 0 : 1)
   const isBroken = early >= defaults.early
+  ;(globalThis as any).ZZ?.(at, refusal, guesses, found, before.known, shut, early, sum(fresh))
   const known = isBroken ? undefined : found
   return {
     known,
@@ -245,6 +314,7 @@ export const refuse = (before: State, refusal: Refusal): State => {
     sent: all,
     since: inVain ? before.since : at,
     refusedAt: at,
+    refusedCost: cost,
     asked: inVain ? Math.max(before.asked, asked) : asked,
     early: isBroken ? 0 : early,
     guesses: isBroken ? empty.guesses : guesses
@@ -254,66 +324,92 @@ export const refuse = (before: State, refusal: Refusal): State => {
 const believed = (
   guesses: ReadonlyArray<Guess>,
   { known, wrong }: State,
-  explained: number,
+  { at, cost, explained, mean, other }: Refusal,
   shut: number,
-  sent: ReadonlyArray<number>
+  sent: ReadonlyArray<Sent>
 ): Window | undefined => {
   let best = { seconds: 0, n: 0, episodes: 0 }
   for (const { fixed, seconds, sliding } of guesses) {
-    const n = fixed.ends[0]?.n ?? 0
-    for (
-      const { episodes, least, most } of [sliding, {
-        episodes: fixed.episodes,
-        least: n,
-        most: fixed.ends.at(-1)?.n ?? 0
-      }]
-    ) {
-      if (least < defaults.least || most - least > Math.max(1, defaults.unclear * least)) continue
+    const least = fixed.ends.reduce((found, end) => Math.min(found, end.least), Infinity)
+    const below = fixed.ends.reduce((found, end) => Math.max(found, end.below), 0)
+    for (const one of [sliding, { episodes: fixed.episodes, least, below }]) {
+      const { episodes, least } = one
+      const unclear = Math.max(mean, defaults.unclear * least)
+      if (!(least >= defaults.least * mean) || one.below - cost - least > unclear) continue
       const isKnown = seconds === known?.seconds
-      const isShut = wrong === 0 && shut <= seconds && shut * least >= defaults.shut * seconds
-      const fewer = isKnown || isShut ? 1 : 0
-      const isAhead = isKnown || episodes >= explained + defaults.ahead
+      const isShut = wrong === 0 && shut <= seconds && shut * least >= defaults.shut * mean * seconds
+      const isOther = seconds === other
+      const fewer = isOther ? defaults.episodes - 1 : isKnown || isShut ? 1 : 0
+      const isAhead = isKnown || isOther || episodes >= explained + defaults.ahead
       if (episodes >= defaults.episodes + (isKnown ? 0 : wrong) - fewer && isAhead && episodes > best.episodes) {
         best = { seconds, n: least, episodes }
       }
     }
   }
-  if (best.episodes === 0) return undefined
-  return { seconds: best.seconds, n: best.n, sent: known?.seconds === best.seconds ? known.sent : sent }
+  const { episodes, n, seconds } = best
+  if (episodes === 0) return undefined
+  if (known?.seconds === seconds) return { ...known, n }
+  const counted = sent.filter((one) => one.at > at - longer(seconds))
+  return { seconds, n, sent: counted.reduce((cells, one) => counting(cells, one, seconds), none) }
+}
+
+const none: ReadonlyArray<Cell> = []
+
+/** Counts an attempt: in the last cell, where that began not long before. */
+const counting = (cells: ReadonlyArray<Cell>, { at, cost }: Sent, seconds: number): ReadonlyArray<Cell> => {
+  const last = cells.at(-1)
+  return last !== undefined && at - last.from < seconds / defaults.cells
+    ? cells.with(-1, { from: last.from, at, cost: last.cost + cost })
+    : [...cells, { from: at, at, cost }]
 }
 
 /** Counts an attempt that is sent. */
-export const send = (state: State, at: number): State => {
+export const send = (state: State, cost: number, at: number): State => {
   const { known } = state
   if (known === undefined) return state
-  const first = known.sent.findIndex((one) => one > at - longer(known.seconds))
-  return { ...state, known: { ...known, sent: [...(first < 0 ? [] : known.sent.slice(first)), at] } }
+  const first = known.sent.findIndex((one) => one.at > at - longer(known.seconds))
+  const sent = first < 0 ? none : first === 0 ? known.sent : known.sent.slice(first)
+  return { ...state, known: { ...known, sent: counting(sent, { at, cost }, known.seconds) } }
 }
 
-const without = (sent: ReadonlyArray<number>, at: number): ReadonlyArray<number> => {
-  const index = sent.lastIndexOf(at)
-  return index < 0 ? sent : sent.toSpliced(index, 1)
+/** Takes units of an attempt out that was refused, or that the provider did not count, or counted otherwise. */
+export const withdraw = (state: State, units: number, at: number): State => {
+  const { sent } = state
+  const index = sent.findLastIndex((one) => one.at === at)
+  return credit(index < 0 ? state : { ...state, sent: reduced(sent, index, units) }, units, at)
 }
 
-/** Takes an attempt out that was refused, or that the provider did not count. */
-export const withdraw = (state: State, at: number): State => ({
-  ...state,
-  sent: without(state.sent, at),
-  known: state.known && { ...state.known, sent: without(state.known.sent, at) }
-})
+/** Corrects what a window counts of an attempt by units that came back. */
+export const credit = (state: State, units: number, at: number): State => {
+  const { known } = state
+  const cell = known?.sent.findLastIndex((one) => one.from <= at && at <= one.at) ?? -1
+  return known === undefined || cell < 0 ? state : { ...state, known: { ...known, sent: reduced(known.sent, cell, units) } }
+}
+
+const reduced = <One extends Sent>(sent: ReadonlyArray<One>, index: number, units: number): ReadonlyArray<One> => {
+  const one = sent[index]!
+  const cost = one.cost - units
+  return cost > 1e-9 ? sent.with(index, { ...one, cost }) : sent.toSpliced(index, 1)
+}
 
 /** Takes an attempt out that was refused as one of an episode that was answered. */
-export const refuseAgain = (state: State, at: number): State => ({
-  ...withdraw(state, at),
+export const refuseAgain = (state: State, units: number, at: number): State => ({
+  ...withdraw(state, units, at),
   refusedAt: state.since === -Infinity ? state.refusedAt : Math.max(state.refusedAt, at)
 })
 
 const longer = (seconds: number): number => seconds + Math.min(defaults.longerMost, defaults.longer * seconds)
 
-/** Reads the seconds until a window admits one more at a rate. */
-export const wait = ({ seconds, sent }: Window, rate: number, now: number): number => {
-  const most = Math.max(1, Math.floor(rate * seconds + 1e-6))
-  return sent.length < most ? 0 : Math.max(0, sent.at(-most)! + longer(seconds) - now)
+/** Reads the seconds until a window that admits so many units has room for a cost; one that is larger has it to itself. */
+export const wait = ({ seconds, sent }: Window, most: number, cost: number, now: number): number => {
+  const room = Math.max(0, most - cost)
+  let units = 0
+  for (let i = sent.length - 1; i >= 0; i--) {
+    const one = sent[i]!
+    units += one.cost
+    if (units > room + 1e-6) return Math.max(0, one.at + longer(seconds) - now)
+  }
+  return 0
 }
 
 /**
