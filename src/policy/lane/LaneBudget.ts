@@ -33,7 +33,11 @@ const rebased = (debt: Debt, rate: number, now: number, late: boolean): number =
 const pace = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>
   mirror === undefined && rate.windows.known === undefined
     ? rate.rate
-    : Math.min(rate.ceiling, defaults.surge * rate.rate)
+    : Math.min(rate.ceiling, surge(rate) * rate.rate)
+
+/** Reads how many times the learned rate may be sent at: a window of a minute is used up in a tenth of it. */
+const surge = ({ windows: { known } }: AdaptiveRate.State): number =>
+  known === undefined ? defaults.surge : Math.max(defaults.surge, known.seconds / defaults.usedUp)
 
 const requestPace = (state: State, now: number): number =>
   pace(state.requests, state.requestMirror) * Outage.ramp(state.outage, now)

@@ -208,7 +208,8 @@ const mirrored = (
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
-  const learned = put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next)
+  const steady = known === undefined || mirror === undefined ? next : BucketMirror.steadied(next, mirror)
+  const learned = put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, steady)
   if (!BucketMirror.isDoubted(next)) return [move, learned]
   const swapped = Budget.swapped(learned)
   const told = swapped.requests.failures.areCounted ? "failures-counted" : "failures-free"

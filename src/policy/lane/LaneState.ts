@@ -88,6 +88,8 @@ export const defaults = {
   makeUpBurst: 0.8,
   /** Times the learned rate at which what a mirrored bucket saved is drawn down. */
   surge: 3,
+  /** Seconds in which a long window is used up. */
+  usedUp: 6,
   /** Requests that may be sent at once because others were given back. */
   returned: 4,
   /** Attempts under way at most before anything was heard, and seconds after the last of them in which it must be. */

@@ -32,6 +32,7 @@
  */
 
 import type { Attempt as Sent } from "./BucketBounds.ts"
+import * as WindowCount from "./WindowCount.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -56,11 +57,6 @@ export const defaults = {
   fresh: 0.5,
   /** Refusals in a row before which it admitted less than that, though it was kept to, that disprove a window. */
   early: 3,
-  /** Seconds that a window is taken to be longer than it is: a share, at most so many. */
-  longer: 0.01,
-  longerMost: 0.05,
-  /** Parts of a window: what is sent within one is counted at once. */
-  cells: 240,
   /** Seconds within which a window that is about to open is not waited for on its own. */
   soon: 0.05
 } as const
@@ -82,18 +78,13 @@ interface Guess {
   readonly sliding: { readonly episodes: number; readonly least: number; readonly below: number }
 }
 
-/** Is what was sent between two moments. */
-interface Cell extends Sent {
-  readonly from: number
-}
-
 /** Is a window that is believed. */
 export interface Window {
   readonly seconds: number
   /** Units that it admits. */
   readonly n: number
-  /** What was sent that it may still count, in cells: those sent at nearly the same time are one. */
-  readonly sent: ReadonlyArray<Cell>
+  /** What was sent that it may still count. */
+  readonly sent: WindowCount.WindowCount
 }
 
 /** Holds what is remembered: plain data. */
@@ -101,8 +92,9 @@ export interface State {
   readonly known: Window | undefined
   /** Windows that were believed and then disproved: the next needs as many refusals more. */
   readonly wrong: number
-  /** The attempts of the last minute that were admitted before the last refusal. */
+  /** The attempts of the last minute that were admitted before the last refusal, and the moment from which on that is all. */
   readonly sent: ReadonlyArray<Sent>
+  readonly first: number
   /** The run of refusals with none admitted between: when the first and the last were sent, seconds they asked for. */
   readonly since: number
   readonly refusedAt: number
@@ -118,6 +110,7 @@ export const empty: State = {
   known: undefined,
   wrong: 0,
   sent: [],
+  first: -Infinity,
   since: -Infinity,
   refusedAt: -Infinity,
   refusedCost: 0,
@@ -155,8 +148,10 @@ interface Admitted extends Refusal {
   readonly all: ReadonlyArray<Sent>
   /** Units of the attempt that was refused before. */
   readonly last: number
-  /** True where attempts of the last minute are missing before the first. */
-  readonly cut: boolean
+  /** The moment from which on all are remembered. */
+  readonly first: number
+  /** Seconds for which nothing was admitted before the first of the fresh. */
+  readonly shut: number
 }
 
 const jitter = (seconds: number): number => Math.max(defaults.jitter, defaults.jitterShare * seconds)
@@ -164,18 +159,20 @@ const jitter = (seconds: number): number => Math.max(defaults.jitter, defaults.j
 const sum = (sent: ReadonlyArray<Sent>): number => sent.reduce((units, one) => units + one.cost, 0)
 
 /** Lists the windows that explain one refusal: what they counted, and the moments between which they then end. */
-const endsAfter = ({ all, at, cost, cut }: Admitted, seconds: number): ReadonlyArray<End> => {
+const endsAfter = ({ all, at, cost, first }: Admitted, seconds: number): ReadonlyArray<End> => {
   const ends: Array<End> = []
   const off = jitter(seconds)
-  const most = cut ? all.length - 1 : all.length
+  // at the moment of the first of them may be others
+  const most = all[0]?.at === first ? all.length - 1 : all.length
   let least = 0
   for (let n = 1; n <= most; n++) {
-    const first = all[all.length - n]!
-    const to = first.at + seconds + off
+    const counted = all[all.length - n]!
+    const to = counted.at + seconds + off
     if (to <= at) break
-    least += first.cost
-    const before = all[all.length - n - 1]?.at ?? -Infinity
-    ends.push({ least, below: least + cost, from: Math.max(at, before + seconds - off), to })
+    least += counted.cost
+    const before = all[all.length - n - 1]?.at ?? first
+    const from = Math.max(at, before + seconds - off)
+    if (from <= to) ends.push({ least, below: least + cost, from, to })
   }
   return ends
 }
@@ -199,15 +196,44 @@ const raised = (end: End, seconds: number, sent: ReadonlyArray<Sent>, units: num
 }
 
 /** Intersects the ends of two windows that are so many lengths apart. */
-const joint = (before: End, { below, from, least, to }: End, opened: number, seconds: number): End => {
+const joint = (before: End, now: End, opened: number, seconds: number): End | undefined => {
   const ended = Math.min(before.to, opened)
-  const lengths = Math.ceil((from - ended) / seconds) * seconds
-  return {
-    least: Math.max(least, before.least),
-    below: Math.min(below, before.below),
-    from: Math.max(from, before.from + lengths),
-    to: Math.min(to, ended + lengths)
+  const lengths = Math.ceil((now.from - ended) / seconds) * seconds
+  const from = Math.max(now.from, before.from + lengths)
+  const to = Math.min(now.to, ended + lengths)
+  if (from > to) return undefined
+  return { least: Math.max(now.least, before.least), below: Math.min(now.below, before.below), from, to }
+}
+
+/** Finds the first that may admit more than so much: they are in order of what they admit. */
+const above = (ends: ReadonlyArray<End>, least: number): number => {
+  let low = 0
+  let high = ends.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (ends[middle]!.below > least) high = middle
+    else low = middle + 1
   }
+  return low
+}
+
+/** Lists the windows that explain both refusals; nothing where they would be too many to follow. */
+const joined = (
+  ends: ReadonlyArray<End>,
+  now: ReadonlyArray<End>,
+  opened: number,
+  seconds: number
+): ReadonlyArray<End> => {
+  const both: Array<End> = []
+  for (const end of ends) {
+    if (end.from > opened) continue
+    for (let k = above(now, end.least); k < now.length && now[k]!.least < end.below; k++) {
+      const found = joint(end, now[k]!, opened, seconds)
+      if (found !== undefined) both.push(found)
+    }
+    if (both.length > defaults.most) return []
+  }
+  return both
 }
 
 /** Finds the attempt with which so many units were sent. */
@@ -220,8 +246,7 @@ const fixedAfter = ({ fixed: { ends, episodes }, seconds }: Guess, admitted: Adm
   const { at, fresh, last } = admitted
   const units = sum(fresh)
   const left = (of: ReadonlyArray<End>): ReadonlyArray<End> =>
-    of.filter(({ from, to }) => from <= to).map((end) => raised(end, seconds, fresh, units))
-      .filter(({ below, least }) => least < below)
+    of.map((end) => raised(end, seconds, fresh, units)).filter(({ below, least }) => least < below)
   if (fresh.length === 0) {
     const still = ends.map((end) => ({ ...end, from: Math.max(end.from, at) })).filter(({ from, to }) => from <= to)
     return { episodes: still.length > 0 ? episodes : 0, ends: still }
@@ -231,30 +256,22 @@ const fixedAfter = ({ fixed: { ends, episodes }, seconds }: Guess, admitted: Adm
   if (opening === undefined) return { episodes, ends }
   const opened = opening.at + jitter(seconds)
   const now = endsAfter(admitted, seconds)
-  const both: Array<End> = []
-  // both lists are in order of what is admitted
-  let first = 0
-  for (const end of ends) {
-    while (first < now.length && now[first]!.below <= end.least) first++
-    if (end.from > opened) continue
-    for (let k = first; k < now.length && now[k]!.least < end.below; k++) both.push(joint(end, now[k]!, opened, seconds))
-  }
-  const found = left(both)
+  const found = left(joined(ends, now, opened, seconds))
   return found.length > 0
-    ? { episodes: episodes + (isFresh(units, found[0]!.least) ? 1 : 0), ends: found }
+    ? { episodes: episodes + (isEvidence(admitted, found[0]!.least, seconds) ? 1 : 0), ends: found }
     : { episodes: 1, ends: left(now) }
 }
 
 const slidingAfter = ({ seconds, sliding }: Guess, admitted: Admitted): Guess["sliding"] => {
-  const { all, at, cost, cut, fresh } = admitted
+  const { all, at, cost, first, fresh } = admitted
   const off = jitter(seconds)
-  if (cut && (all[0]?.at ?? Infinity) > at - seconds - off) return { episodes: 0, least: 0, below: Infinity }
+  if (first > at - seconds - off) return { episodes: 0, least: 0, below: Infinity }
   const met = mostWithin(all, fresh.length, seconds - off)
   const counted = cost + sum(all.filter((one) => one.at > at - seconds - off))
   const least = Math.max(sliding.least, met)
   const below = Math.min(sliding.below, counted)
   return least < below
-    ? { episodes: sliding.episodes + (isFresh(sum(fresh), least) ? 1 : 0), least, below }
+    ? { episodes: sliding.episodes + (isEvidence(admitted, least, seconds) ? 1 : 0), least, below }
     : { episodes: fresh.length > 0 ? 1 : 0, least: met, below: counted }
 }
 
@@ -272,6 +289,13 @@ const mostWithin = (all: ReadonlyArray<Sent>, last: number, seconds: number): nu
 }
 
 const isFresh = (units: number, n: number): boolean => units > 0 && units >= defaults.fresh * n
+
+/** Says whether a bucket would have admitted several while a window that admits so many units was shut. */
+const isShut = ({ mean, shut }: Admitted, n: number, seconds: number): boolean =>
+  shut <= seconds && shut * n >= defaults.shut * mean * seconds
+
+const isEvidence = (admitted: Admitted, n: number, seconds: number): boolean =>
+  isFresh(sum(admitted.fresh), n) || isShut(admitted, n, seconds)
 
 /** Takes what came back out of what was sent. */
 const lessened = (sent: ReadonlyArray<Sent>, back: ReadonlyArray<Sent>): ReadonlyArray<Sent> => {
@@ -293,25 +317,26 @@ export const refuse = (before: State, refusal: Refusal): State => {
   const past = forgot ? [] : lessened(before.sent, back)
   const recent = [...past, ...fresh].filter((one) => one.at > at - Math.max(...defaults.lengths) - 1)
   const all = recent.slice(-defaults.most)
-  const admitted = { ...refusal, last: before.refusedCost, fresh, all, cut: forgot || all.length < recent.length }
+  const first = forgot || all.length < recent.length ? all[0]?.at ?? at : before.first
+  const inVain = fresh.length === 0 && before.refusedAt !== -Infinity
+  // what a bucket would need to fill is in whole seconds
+  const shut = before.refusedAt === -Infinity || inVain ? 0 : Math.max(before.refusedAt - before.since, before.asked - 1)
+  const admitted = { ...refusal, last: before.refusedCost, fresh, all, first, shut }
   const guesses = before.guesses.map((guess) => ({
     seconds: guess.seconds,
     fixed: fixedAfter(guess, admitted),
     sliding: slidingAfter(guess, admitted)
   }))
-  const inVain = fresh.length === 0
-  // what a bucket would need to fill is in whole seconds
-  const shut = before.refusedAt === -Infinity ? 0 : Math.max(before.refusedAt - before.since, before.asked - 1)
-  const found = believed(guesses, before, refusal, inVain ? 0 : shut, [...all, ...later])
+  const found = believed(guesses, before, admitted, [...all, ...later])
   // where a window is kept to, it admits again what it admitted before
   const early = before.known === undefined || isFresh(sum(fresh), before.known.n) ? 0 : before.early + (inVain ? 0 : 1)
   const isBroken = early >= defaults.early
-  ;(globalThis as any).ZZ?.(at, refusal, guesses, found, before.known, shut, early, sum(fresh))
   const known = isBroken ? undefined : found
   return {
     known,
     wrong: before.known !== undefined && known === undefined ? before.wrong + 1 : before.wrong,
     sent: all,
+    first,
     since: inVain ? before.since : at,
     refusedAt: at,
     refusedCost: cost,
@@ -321,75 +346,71 @@ export const refuse = (before: State, refusal: Refusal): State => {
   }
 }
 
-const believed = (
-  guesses: ReadonlyArray<Guess>,
-  { known, wrong }: State,
-  { at, cost, explained, mean, other }: Refusal,
-  shut: number,
-  sent: ReadonlyArray<Sent>
-): Window | undefined => {
-  let best = { seconds: 0, n: 0, episodes: 0 }
-  for (const { fixed, seconds, sliding } of guesses) {
-    const least = fixed.ends.reduce((found, end) => Math.min(found, end.least), Infinity)
-    const below = fixed.ends.reduce((found, end) => Math.max(found, end.below), 0)
-    for (const one of [sliding, { episodes: fixed.episodes, least, below }]) {
-      const { episodes, least } = one
-      const unclear = Math.max(mean, defaults.unclear * least)
-      if (!(least >= defaults.least * mean) || one.below - cost - least > unclear) continue
-      const isKnown = seconds === known?.seconds
-      const isShut = wrong === 0 && shut <= seconds && shut * least >= defaults.shut * mean * seconds
-      const isOther = seconds === other
-      const fewer = isOther ? defaults.episodes - 1 : isKnown || isShut ? 1 : 0
-      const isAhead = isKnown || isOther || episodes >= explained + defaults.ahead
-      if (episodes >= defaults.episodes + (isKnown ? 0 : wrong) - fewer && isAhead && episodes > best.episodes) {
-        best = { seconds, n: least, episodes }
-      }
-    }
-  }
-  const { episodes, n, seconds } = best
-  if (episodes === 0) return undefined
-  if (known?.seconds === seconds) return { ...known, n }
-  const counted = sent.filter((one) => one.at > at - longer(seconds))
-  return { seconds, n, sent: counted.reduce((cells, one) => counting(cells, one, seconds), none) }
+/** Is a window that may be believed: so many refusals speak for it. */
+interface Candidate {
+  readonly seconds: number
+  readonly n: number
+  readonly episodes: number
 }
 
-const none: ReadonlyArray<Cell> = []
+/** Lists the windows that it is clear of how much they admit. */
+const candidates = ({ fixed, seconds, sliding }: Guess, { cost, mean }: Refusal): ReadonlyArray<Candidate> => {
+  const least = fixed.ends.reduce((found, end) => Math.min(found, end.least), Infinity)
+  const below = fixed.ends.reduce((found, end) => Math.max(found, end.below), 0)
+  return [sliding, { episodes: fixed.episodes, least, below }].filter((one) =>
+    one.least >= defaults.least * mean && one.below - cost - one.least <= Math.max(mean, defaults.unclear * one.least)
+  ).map(({ episodes, least: n }) => ({ seconds, n, episodes }))
+}
 
-/** Counts an attempt: in the last cell, where that began not long before. */
-const counting = (cells: ReadonlyArray<Cell>, { at, cost }: Sent, seconds: number): ReadonlyArray<Cell> => {
-  const last = cells.at(-1)
-  return last !== undefined && at - last.from < seconds / defaults.cells
-    ? cells.with(-1, { from: last.from, at, cost: last.cost + cost })
-    : [...cells, { from: at, at, cost }]
+const isBelieved = (
+  { episodes, n, seconds }: Candidate,
+  { known, wrong }: State,
+  admitted: Admitted
+): boolean => {
+  const isKnown = seconds === known?.seconds
+  // a provider counts requests as it counts tokens
+  if (seconds === admitted.other) return episodes >= 1 + (isKnown ? 0 : wrong)
+  if (isKnown) return episodes >= defaults.episodes - 1
+  const fewer = wrong === 0 && isShut(admitted, n, seconds) ? 1 : 0
+  return episodes >= defaults.episodes + wrong - fewer && episodes >= admitted.explained + defaults.ahead
+}
+
+const believed = (
+  guesses: ReadonlyArray<Guess>,
+  before: State,
+  admitted: Admitted,
+  sent: ReadonlyArray<Sent>
+): Window | undefined => {
+  const best = guesses.flatMap((guess) => candidates(guess, admitted)).filter((one) => isBelieved(one, before, admitted))
+    .reduce<Candidate | undefined>((most, one) => most !== undefined && most.episodes >= one.episodes ? most : one, undefined)
+  if (best === undefined) return undefined
+  const { n, seconds } = best
+  const { known } = before
+  if (known?.seconds === seconds) return { ...known, n }
+  const counted = sent.reduce((count, one) => WindowCount.add(count, one, seconds), WindowCount.empty)
+  return { seconds, n, sent: counted }
 }
 
 /** Counts an attempt that is sent. */
 export const send = (state: State, cost: number, at: number): State => {
   const { known } = state
   if (known === undefined) return state
-  const first = known.sent.findIndex((one) => one.at > at - longer(known.seconds))
-  const sent = first < 0 ? none : first === 0 ? known.sent : known.sent.slice(first)
-  return { ...state, known: { ...known, sent: counting(sent, { at, cost }, known.seconds) } }
+  return { ...state, known: { ...known, sent: WindowCount.add(known.sent, { at, cost }, known.seconds) } }
 }
 
 /** Takes units of an attempt out that was refused, or that the provider did not count, or counted otherwise. */
 export const withdraw = (state: State, units: number, at: number): State => {
   const { sent } = state
   const index = sent.findLastIndex((one) => one.at === at)
-  return credit(index < 0 ? state : { ...state, sent: reduced(sent, index, units) }, units, at)
+  return credit(index < 0 ? state : { ...state, sent: WindowCount.reduced(sent, index, units) }, units, at)
 }
 
 /** Corrects what a window counts of an attempt by units that came back. */
 export const credit = (state: State, units: number, at: number): State => {
   const { known } = state
-  const cell = known?.sent.findLastIndex((one) => one.from <= at && at <= one.at) ?? -1
-  return known === undefined || cell < 0 ? state : { ...state, known: { ...known, sent: reduced(known.sent, cell, units) } }
-}
-
-const reduced = <One extends Sent>(sent: ReadonlyArray<One>, index: number, units: number): ReadonlyArray<One> => {
-  const one = sent[index]!
-  const cost = one.cost - units
-  return cost > 1e-9 ? sent.with(index, { ...one, cost }) : sent.toSpliced(index, 1)
+  return known === undefined
+    ? state
+    : { ...state, known: { ...known, sent: WindowCount.less(known.sent, units, at) } }
 }
 
 /** Takes an attempt out that was refused as one of an episode that was answered. */
@@ -398,23 +419,13 @@ export const refuseAgain = (state: State, units: number, at: number): State => (
   refusedAt: state.since === -Infinity ? state.refusedAt : Math.max(state.refusedAt, at)
 })
 
-const longer = (seconds: number): number => seconds + Math.min(defaults.longerMost, defaults.longer * seconds)
-
-/** Reads the seconds until a window that admits so many units has room for a cost; one that is larger has it to itself. */
-export const wait = ({ seconds, sent }: Window, most: number, cost: number, now: number): number => {
-  const room = Math.max(0, most - cost)
-  let units = 0
-  for (let i = sent.length - 1; i >= 0; i--) {
-    const one = sent[i]!
-    units += one.cost
-    if (units > room + 1e-6) return Math.max(0, one.at + longer(seconds) - now)
-  }
-  return 0
-}
+/** Reads the seconds until a window has room for a cost, if it admits so many units. */
+export const wait = ({ seconds, sent }: Window, most: number, cost: number, now: number): number =>
+  WindowCount.wait(sent, seconds, most, cost, now)
 
 /**
  * Reads the seconds until all is admitted again, if it is a long window that was used up when the refusals began: the
  * shortest such time that is left.
  */
 export const opens = ({ since }: State, now: number): number =>
-  Math.min(...defaults.long.map((seconds) => since + longer(seconds) - now).filter((left) => left > defaults.soon))
+  Math.min(...defaults.long.map((seconds) => since + WindowCount.lasts(seconds) - now).filter((left) => left > defaults.soon))

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import type { Attempt } from "../../../src/policy/rate/BucketBounds.ts"
 import * as WindowBounds from "../../../src/policy/rate/WindowBounds.ts"
 import { seeded } from "../events.ts"
 
@@ -50,7 +51,9 @@ const run = (
     state = AdaptiveRate.send(AdaptiveRate.advance(state, at)[1], cost(n), at > 0, at)
     const shut = (seconds: number): number => {
       const { rate, windows: { known } } = state
-      return known === undefined ? seconds : Math.max(seconds, WindowBounds.wait(known, rate, at))
+      if (known === undefined) return seconds
+      const most = Math.max(1, Math.floor(rate * known.seconds + 1e-6))
+      return Math.max(seconds, WindowBounds.wait(known, most, 1, at))
     }
     if (provider(at)) {
       admitted++
@@ -71,12 +74,27 @@ const known = ({ state }: ReturnType<typeof run>) =>
 const heard = (
   state: WindowBounds.State,
   at: number,
-  fresh: ReadonlyArray<number>,
+  fresh: ReadonlyArray<Attempt>,
   more: Partial<WindowBounds.Refusal> = {}
-) => WindowBounds.refuse(state, { at, asked: 0, fresh, later: [], forgot: false, explained: 1, ...more })
+) =>
+  WindowBounds.refuse(state, {
+    at,
+    cost: 1,
+    mean: 1,
+    asked: 0,
+    fresh,
+    later: [],
+    back: [],
+    forgot: false,
+    explained: 1,
+    ...more
+  })
 
 /** So many attempts from a time on, a hundredth of a second apart. */
-const burst = (n: number, at: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => at + i / 100)
+const burst = (n: number, at: number, cost = 1): ReadonlyArray<Attempt> =>
+  Array.from({ length: n }, (_, i) => ({ at: at + i / 100, cost }))
+
+const unitsOf = (state: WindowBounds.State): number => state.known?.sent.reduce((sum, { cost }) => sum + cost, 0) ?? 0
 
 describe("rate/WindowBounds", () => {
   it.each([[20, 1], [40, 1], [120, 10], [300, 60]])("knows a sliding window of %s in %s s", (n, seconds) => {
@@ -129,11 +147,10 @@ describe("rate/WindowBounds", () => {
   it("believes two refusals only where the window was shut for long", () => {
     const first = heard(WindowBounds.empty, 1, burst(50, 0))
     const again = [2, 4, 8].reduce((state, at) => heard(state, at, []), first)
-    expect(heard(again, 11.5, burst(50, 11)).known).toEqual({
-      seconds: 10,
-      n: 50,
-      sent: [...burst(50, 0), ...burst(50, 11)]
-    })
+    const believed = heard(again, 11.5, burst(50, 11))
+    expect(believed.known).toMatchObject({ seconds: 10, n: 50 })
+    // those of before count no more
+    expect(unitsOf(believed)).toBe(50)
     expect(heard(first, 11.5, burst(50, 11)).known).toBeUndefined()
     // a hint tells as much
     const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
@@ -169,8 +186,8 @@ describe("rate/WindowBounds", () => {
 
   it("remembers what was sent after the refused attempt, for the window counts it", () => {
     const told = heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 })
-    const { known } = heard(told, 11.5, burst(50, 11), { later: [11.6] })
-    expect(known?.sent.at(-1)).toBe(11.6)
+    const { known } = heard(told, 11.5, burst(50, 11), { later: [{ at: 11.6, cost: 1 }] })
+    expect(known?.sent.at(-1)?.at).toBe(11.6)
   })
 
   it.each([28.4, 33.5])("is hardly refused by a bucket of %s per second, which many a window resembles", (rate) => {
@@ -181,8 +198,8 @@ describe("rate/WindowBounds", () => {
 
   it("counts no refusal twice between which little was admitted", () => {
     let state = heard(WindowBounds.empty, 0.5, burst(50, 0))
-    for (let i = 0; i < 5; i++) state = heard(state, 10.005 + i / 100, [10 + i / 100])
-    expect(state.guesses[1]?.sliding).toEqual({ episodes: 1, least: 50, most: 50 })
+    for (let i = 0; i < 5; i++) state = heard(state, 10.005 + i / 100, burst(1, 10 + i / 100))
+    expect(state.guesses[1]?.sliding).toEqual({ episodes: 1, least: 50, below: 51 })
   })
 
   it("forgets what does not explain that nothing is admitted", () => {
@@ -190,15 +207,15 @@ describe("rate/WindowBounds", () => {
     const state = heard(first, 20, [])
     expect(state.guesses[0]?.fixed).toEqual({ episodes: 0, ends: [] })
     expect(state.guesses[1]?.sliding.episodes).toBe(0)
-    expect(state.guesses[2]?.fixed.ends.map(({ n }) => n)).toContain(50)
+    expect(state.guesses[2]?.fixed.ends.map(({ least }) => least)).toContain(50)
     expect(state.since).toBe(0.6)
   })
 
   it("makes nothing of a time that it does not remember", () => {
     const state = heard(heard(WindowBounds.empty, 0.6, burst(50, 0)), 30, burst(60, 29), { forgot: true })
     expect(state.sent).toHaveLength(60)
-    expect(state.guesses[1]?.sliding).toEqual({ episodes: 0, least: 0, most: Infinity })
-    expect(state.guesses[1]?.fixed.ends.at(-1)?.n).toBe(50)
+    expect(state.guesses[1]?.sliding).toEqual({ episodes: 0, least: 0, below: Infinity })
+    expect(state.guesses[1]?.fixed.ends.at(-1)?.least).toBe(50)
     // it remembers the last second
     const most = heard(WindowBounds.empty, 30, burst(3000, 0))
     expect(most.sent).toHaveLength(WindowBounds.defaults.most)
@@ -208,27 +225,106 @@ describe("rate/WindowBounds", () => {
 
   it("takes out what was refused or not counted", () => {
     const first = heard(heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 }), 11.5, burst(50, 11))
-    const sent = WindowBounds.send(WindowBounds.send(first, 12), 12.5)
-    // what it counted before counts no more
-    expect(first.known?.sent).toHaveLength(100)
-    expect(sent.known?.sent).toHaveLength(52)
-    const less = WindowBounds.withdraw(sent, 12)
-    expect(less.known?.sent.slice(-2)).toEqual([burst(50, 11)[49], 12.5])
-    expect(WindowBounds.withdraw(less, 12)).toEqual(less)
-    expect(WindowBounds.refuseAgain(sent, 12.5).refusedAt).toBe(12.5)
-    expect(WindowBounds.refuseAgain(sent, 3).refusedAt).toBe(11.5)
-    expect(WindowBounds.refuseAgain(WindowBounds.empty, 3)).toEqual(WindowBounds.empty)
+    const sent = WindowBounds.send(WindowBounds.send(first, 1, 12), 1, 12.5)
+    expect([unitsOf(first), unitsOf(sent)]).toEqual([50, 52])
+    const less = WindowBounds.withdraw(sent, 1, 12)
+    expect(less.known?.sent.at(-1)).toEqual({ from: 12.5, at: 12.5, cost: 1 })
+    expect(unitsOf(less)).toBe(51)
+    expect(WindowBounds.withdraw(less, 1, 12)).toEqual(less)
+    expect(WindowBounds.withdraw(less, 1, 11.2).sent).toHaveLength(99)
+    expect(WindowBounds.refuseAgain(sent, 1, 12.5).refusedAt).toBe(12.5)
+    expect(WindowBounds.refuseAgain(sent, 1, 3).refusedAt).toBe(11.5)
+    expect(WindowBounds.refuseAgain(WindowBounds.empty, 1, 3)).toEqual(WindowBounds.empty)
     // and what counts no more
-    expect(WindowBounds.send(sent, 60).known?.sent).toEqual([60])
-    expect(WindowBounds.send(sent, 11.2 + 10).known?.sent[0]).toBeGreaterThan(11)
+    expect(WindowBounds.send(sent, 1, 60).known?.sent).toEqual([{ from: 60, at: 60, cost: 1 }])
   })
 
   it("waits until a window has room", () => {
-    const window: WindowBounds.Window = { seconds: 1, n: 4, sent: [0, 0.1, 0.2, 0.3] }
-    expect(WindowBounds.wait(window, 4, 0.5)).toBeCloseTo(0.51, 9)
-    expect(WindowBounds.wait(window, 5, 0.5)).toBe(0)
-    expect(WindowBounds.wait(window, 0.1, 0.5)).toBeCloseTo(0.81, 9)
-    expect(WindowBounds.wait(window, 4, 3)).toBe(0)
+    const sent = [0, 0.1, 0.2, 0.3].map((at) => ({ from: at, at, cost: 1 }))
+    const window: WindowBounds.Window = { seconds: 1, n: 4, sent }
+    expect(WindowBounds.wait(window, 4, 1, 0.5)).toBeCloseTo(0.51, 9)
+    expect(WindowBounds.wait(window, 5, 1, 0.5)).toBe(0)
+    expect(WindowBounds.wait(window, 4, 3, 0.5)).toBeCloseTo(0.71, 9)
+    // what is larger than the window has it to itself
+    expect(WindowBounds.wait(window, 4, 9, 0.5)).toBeCloseTo(0.81, 9)
+    expect(WindowBounds.wait(window, 4, 1, 3)).toBe(0)
+  })
+
+  it("knows how many units a window admits whose attempts differ in size, fixed or sliding", () => {
+    const random = seeded(7)
+    for (const isFixed of [false, true]) {
+      let state = WindowBounds.empty
+      let fresh: Array<Attempt> = []
+      let all: Array<Attempt> = []
+      let waits = 0
+      for (let at = 0.013; state.known === undefined; at += 0.01) {
+        const cost = random() < 0.2 ? 60 : 10
+        const from = isFixed ? Math.floor((at - 0.4) / 1) + 0.4 : at - 1
+        all = all.filter((one) => one.at > from)
+        if (at < waits) continue
+        if (all.reduce((sum, one) => sum + one.cost, cost) <= 600) {
+          all.push({ at, cost })
+          fresh.push({ at, cost })
+          continue
+        }
+        state = heard(state, at, fresh, { cost, mean: 20 })
+        fresh = []
+        waits = at + 0.1
+        expect(at).toBeLessThan(60)
+      }
+      expect(state.known.seconds).toBe(1)
+      expect(state.known.n).toBeGreaterThan(400)
+      expect(state.known.n).toBeLessThanOrEqual(600)
+    }
+  })
+
+  it("takes nothing for the end of a window that may have gone into the same one", () => {
+    const small = heard(WindowBounds.empty, 0.6, burst(50, 0), { cost: 9, mean: 1 })
+    // eight are less than was refused
+    const more = heard(small, 0.7, burst(8, 0.61), { cost: 9, mean: 1 })
+    expect(more.guesses[0]?.fixed).toEqual(small.guesses[0]?.fixed)
+    const over = heard(more, 1.7, burst(50, 1.1), { cost: 9, mean: 1 })
+    expect(over.guesses[0]?.fixed).not.toEqual(small.guesses[0]?.fixed)
+  })
+
+  it("counts what came back no more", () => {
+    const back = [{ at: 0, cost: 1 }, { at: 0.1, cost: 1 }, { at: 0.1, cost: 1 }, { at: 5, cost: 1 }]
+    const state = heard(WindowBounds.empty, 1, burst(50, 0, 2), { back })
+    expect(state.sent.reduce((sum, { cost }) => sum + cost, 0)).toBe(97)
+    expect(state.guesses[0]?.sliding).toEqual({ episodes: 1, least: 97, below: 98 })
+    // also of what was sent before the last refusal
+    expect(heard(state, 2, [], { back: [{ at: 0.2, cost: 1 }] }).sent[20]?.cost).toBe(1)
+    const told = heard(heard(WindowBounds.empty, 1, burst(50, 0), { asked: 9 }), 11.5, burst(50, 11))
+    expect(unitsOf(WindowBounds.credit(told, 0.25, 11.2))).toBe(49.75)
+    expect(WindowBounds.credit(WindowBounds.empty, 1, 1)).toBe(WindowBounds.empty)
+  })
+
+  it("believes one refusal where another limit is counted in such a window", () => {
+    const first = heard(WindowBounds.empty, 1, burst(50, 0), { other: 10, explained: Infinity })
+    expect(first.known).toMatchObject({ seconds: 10, n: 50 })
+    // one more where it was wrong before, and the number of the last refusal while it is believed
+    const wrong = { ...first, known: undefined, wrong: 1, guesses: WindowBounds.empty.guesses }
+    expect(heard(wrong, 30, burst(60, 25), { other: 10 }).known).toBeUndefined()
+    expect(heard(first, 30, burst(60, 25), { other: 10 }).known).toMatchObject({ seconds: 10 })
+    expect(heard(first, 30, burst(20, 25)).known).toBeUndefined()
+  })
+
+  it("takes a refusal for evidence after little was admitted, where it was shut for long before", () => {
+    const sent = [{ at: 0, cost: 1 }, { at: 0.5, cost: 49 }]
+    const first = heard(WindowBounds.empty, 1, sent, { asked: 60 })
+    const state = heard(first, 60.2, [{ at: 60.15, cost: 1 }])
+    expect(state.guesses[2]?.sliding).toEqual({ episodes: 2, least: 50, below: 51 })
+    // but not where it was shut for longer than the window is
+    expect(state.guesses[1]?.sliding.episodes).toBe(1)
+  })
+
+  it("makes nothing of the time before the first refusal where nobody counted then", () => {
+    const lost = heard(WindowBounds.empty, 5, [], { forgot: true })
+    expect([lost.first, lost.since]).toEqual([5, 5])
+    const next = heard(lost, 15, burst(50, 13))
+    expect(next.guesses.map(({ sliding }) => sliding.episodes)).toEqual([1, 0, 0])
+    // a fixed window that began since is known
+    expect(next.guesses[1]?.fixed.ends.at(-1)?.least).toBe(50)
   })
 
   it("reads when a long window would open, the shortest first", () => {
