@@ -286,7 +286,10 @@ const rarer = (state: State): Pick<State, "eager" | "interval"> =>
 
 /** Puts the next probe off, where a window tells the limit: that the guesses moved says nothing. */
 export const steadied = (state: State, { interval, probing }: State): State =>
-  both(state, (one) => ({ ...one, eager: 0, interval: probing < 0 ? interval : rarer({ ...one, eager: 0, interval }).interval }))
+  both(
+    state,
+    (one) => ({ ...one, eager: 0, interval: probing < 0 ? interval : rarer({ ...one, eager: 0, interval }).interval })
+  )
 
 const moved = (before: State, next: State): [Reason, State] => {
   const found = rate(next)

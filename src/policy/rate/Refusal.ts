@@ -99,7 +99,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       single: singleAfter(state, bounds)
     },
     bounds: seen,
-    windows: areAlike(state, stamp) ? windowsAfter(state, stamp, seen) : WindowBounds.empty,
+    windows: windowsOfAlike(state, stamp, seen),
     failures
   }
   if (phase === "start" && next.windows.known === undefined) {
@@ -111,8 +111,12 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   return answer({ state, next, stamp, now, bad, admitted, units, floor, bounds })
 }
 
-const areAlike = ({ traffic: { largest, mean } }: State, { cost }: Stamp): boolean =>
-  largest <= cost && Math.abs(mean - cost) <= 1e-9 * cost
+/** Looks for windows where attempts are alike: elsewhere a mirror learns the limit, and asks for them itself. */
+const windowsOfAlike = (state: State, stamp: Stamp, seen: BucketBounds.State): WindowBounds.State => {
+  const { largest, mean } = state.traffic
+  const areAlike = largest <= stamp.cost && Math.abs(mean - stamp.cost) <= 1e-9 * stamp.cost
+  return areAlike ? windowsAfter(state, stamp, seen) : WindowBounds.empty
+}
 
 /** Looks for windows; `seen` are the rates that explain the refusals, with this one, `lost` says that others are not known. */
 export const windowsAfter = (

@@ -1,7 +1,7 @@
 /**
- * Finds the window in which a provider counts attempts, by when attempts were admitted and refused.
+ * Finds the window in which a provider counts requests or tokens, by when attempts were admitted and refused.
  *
- * A window admits so many attempts in its time, and nothing more until it ends. No bucket explains that, whatever its
+ * A window admits so many units in its time, and nothing more until it ends. No bucket explains that, whatever its
  * depth: it would fill while a window is shut, and would have nothing left once a window was used up.
  *
  * ```
@@ -14,12 +14,15 @@
  *
  * For each length the refusals leave few numbers that explain them all. In a sliding window it is what was admitted in that
  * time before each refusal. In a fixed one each number goes with another end of the window: after the attempt that is one
- * too many, before the first that counts, and between what was refused and what was admitted next. A number is left as
+ * too many, before the first that counts, and between what was refused and what was admitted next; what is smaller than
+ * the refused attempt may have gone into the same window. Where attempts differ in size, a window admits what it counted at
+ * least, and less than that and what was refused. A number is left as
  * long as some end explains all refusals, and no window between them admitted more.
  *
  * A window is believed once it explains three refusals, and more than the rates of a bucket do (`BucketBounds`). Two are
- * enough where it was shut for so long that a bucket would have admitted several. A refusal between which and the last
- * less than half a window was admitted is no evidence of its own. Where a bucket explains all that it remembers, none is
+ * enough where it was shut for so long that a bucket would have admitted several, and one where another limit of the
+ * provider is known to be counted in a window of that length. A refusal between which and the last
+ * less than half a window was admitted is no evidence of its own, unless it was shut for that long. Where a bucket explains all that it remembers, none is
  * believed: at a steady rate, the seconds before refusals are alike. A window that is kept to and admits little before each
  * of three refusals is none. Once one was disproved, the next needs more: a limit that closes now and then may look like a
  * window for a while.
@@ -320,7 +323,9 @@ export const refuse = (before: State, refusal: Refusal): State => {
   const first = forgot || all.length < recent.length ? all[0]?.at ?? at : before.first
   const inVain = fresh.length === 0 && before.refusedAt !== -Infinity
   // what a bucket would need to fill is in whole seconds
-  const shut = before.refusedAt === -Infinity || inVain ? 0 : Math.max(before.refusedAt - before.since, before.asked - 1)
+  const shut = before.refusedAt === -Infinity || inVain
+    ? 0
+    : Math.max(before.refusedAt - before.since, before.asked - 1)
   const admitted = { ...refusal, last: before.refusedCost, fresh, all, first, shut }
   const guesses = before.guesses.map((guess) => ({
     seconds: guess.seconds,
@@ -381,8 +386,13 @@ const believed = (
   admitted: Admitted,
   sent: ReadonlyArray<Sent>
 ): Window | undefined => {
-  const best = guesses.flatMap((guess) => candidates(guess, admitted)).filter((one) => isBelieved(one, before, admitted))
-    .reduce<Candidate | undefined>((most, one) => most !== undefined && most.episodes >= one.episodes ? most : one, undefined)
+  const best = guesses.flatMap((guess) => candidates(guess, admitted)).filter((one) =>
+    isBelieved(one, before, admitted)
+  )
+    .reduce<Candidate | undefined>(
+      (most, one) => most !== undefined && most.episodes >= one.episodes ? most : one,
+      undefined
+    )
   if (best === undefined) return undefined
   const { n, seconds } = best
   const { known } = before
@@ -428,4 +438,6 @@ export const wait = ({ seconds, sent }: Window, most: number, cost: number, now:
  * shortest such time that is left.
  */
 export const opens = ({ since }: State, now: number): number =>
-  Math.min(...defaults.long.map((seconds) => since + WindowCount.lasts(seconds) - now).filter((left) => left > defaults.soon))
+  Math.min(
+    ...defaults.long.map((seconds) => since + WindowCount.lasts(seconds) - now).filter((left) => left > defaults.soon)
+  )

@@ -39,7 +39,7 @@ export const add = (count: WindowCount, { at, cost }: Attempt, seconds: number):
   const left = first < 0 ? empty : first === 0 ? count : count.slice(first)
   const last = left.at(-1)
   return last !== undefined && at - last.from < seconds / defaults.cells
-    ? left.with(-1, { from: last.from, at, cost: last.cost + cost })
+    ? left.with(left.length - 1, { from: last.from, at, cost: last.cost + cost })
     : [...left, { from: at, at, cost }]
 }
 
