@@ -287,6 +287,15 @@ describe("rate/WindowBounds", () => {
     expect(over.guesses[0]?.fixed).not.toEqual(small.guesses[0]?.fixed)
   })
 
+  it("begins anew where too many windows explain what was refused, as where that is larger than all the others", () => {
+    const large = { cost: 1e6, mean: 1 }
+    const first = heard(WindowBounds.empty, 16, burst(1500, 0), large)
+    expect(first.guesses[2]?.fixed.ends).toHaveLength(1500)
+    const next = heard(first, 76.005, burst(1500, 60.003, 1000), large)
+    expect(next.guesses[2]?.fixed.episodes).toBe(1)
+    expect(next.guesses[2]?.fixed.ends.length).toBeLessThanOrEqual(WindowBounds.defaults.most)
+  })
+
   it("counts what came back no more", () => {
     const back = [{ at: 0, cost: 1 }, { at: 0.1, cost: 1 }, { at: 0.1, cost: 1 }, { at: 5, cost: 1 }]
     const state = heard(WindowBounds.empty, 1, burst(50, 0, 2), { back })
