@@ -12,30 +12,21 @@
  *    └──── seconds ────────┴── another end ────┘
  * ```
  *
- * For each length the refusals leave few numbers that explain them all. In a sliding window it is what was admitted in that
- * time before each refusal. In a fixed one each number goes with another end of the window: after the attempt that is one
- * too many, before the first that counts, and between what was refused and what was admitted next; what is smaller than
- * the refused attempt may have gone into the same window. Where attempts differ in size, a window admits what it counted at
- * least, and less than that and what was refused. A number is left as
- * long as some end explains all refusals, and no window between them admitted more.
- *
- * A window is believed once it explains three refusals, and more than the rates of a bucket do (`BucketBounds`). Two are
- * enough where it was shut for so long that a bucket would have admitted several, and one where another limit of the
- * provider is known to be counted in a window of that length. A refusal between which and the last
- * less than half a window was admitted is no evidence of its own, unless it was shut for that long. Where a bucket explains all that it remembers, none is
- * believed: at a steady rate, the seconds before refusals are alike. A window that is kept to and admits little before each
- * of three refusals is none. Once one was disproved, the next needs more: a limit that closes now and then may look like a
- * window for a while.
+ * For each length the refusals leave few numbers that explain them all (`WindowGuess`). A window is believed once it
+ * explains three refusals, and more than the rates of a bucket do (`BucketBounds`). Two are enough where it was shut for so
+ * long that a bucket would have admitted several, and one where another limit of the provider is known to be counted in a
+ * window of that length. Where a bucket explains all that it remembers, none is believed: at a steady rate, the seconds
+ * before refusals are alike. A window that is kept to and admits little before each of three refusals is none. Once one was
+ * disproved, the next needs more: a limit that closes now and then may look like a window for a while.
  *
  * A fixed window admits whatever a sliding one does. So attempts are sent as a sliding window admits them, whichever it is.
  *
- * Costs nothing for an attempt before a window is known. A refusal that begins an episode costs passes over the attempts of
- * the last minute, and over those since the last one for each number that they exceed: some milliseconds where thousands
- * were sent. Times are seconds.
+ * Costs nothing for an attempt before a window is known. A refusal that begins an episode costs some milliseconds where
+ * thousands were sent in the last minute. Times are seconds.
  */
-
 import type { Attempt as Sent } from "./BucketBounds.ts"
 import * as WindowCount from "./WindowCount.ts"
+import * as WindowGuess from "./WindowGuess.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -43,9 +34,6 @@ export const defaults = {
   lengths: [1, 10, 60],
   /** Those of them that a pause is cut short for. */
   long: [10, 60],
-  /** Seconds by which attempts may arrive sooner or later than they were sent, and the same as a share of a window. */
-  jitter: 0.02,
-  jitterShare: 0.002,
   /** Attempts that are remembered. */
   most: 2400,
   /** Attempts of a window, at least: fewer are explained by chance. Share by which it may be unclear how many they are. */
@@ -54,32 +42,11 @@ export const defaults = {
   /** Refusals that a window must explain, and by how many more than the rates of a bucket do. */
   episodes: 3,
   ahead: 1,
-  /** Attempts that a bucket would have admitted while the window was shut, from which one refusal less is enough. */
-  shut: 10,
-  /** Share of a window that must be admitted between two refusals, for both to be evidence. */
-  fresh: 0.5,
-  /** Refusals in a row before which it admitted less than that, though it was kept to, that disprove a window. */
+  /** Refusals in a row before which it admitted little (`WindowGuess.isFresh`), though it was kept to, that disprove it. */
   early: 3,
   /** Seconds within which a window that is about to open is not waited for on its own. */
   soon: 0.05
 } as const
-
-/** Says that a window explains the refusals that admits so many units, at least and less than, and ends between two moments. */
-interface End {
-  readonly least: number
-  readonly below: number
-  readonly from: number
-  readonly to: number
-}
-
-/** Holds what explains the last refusals, for one length of a window. */
-interface Guess {
-  readonly seconds: number
-  /** Refusals that a fixed window explains, and the numbers that are left, the lowest first. */
-  readonly fixed: { readonly episodes: number; readonly ends: ReadonlyArray<End> }
-  /** Refusals that a sliding window explains, and what it admits: at least, and less than. */
-  readonly sliding: { readonly episodes: number; readonly least: number; readonly below: number }
-}
 
 /** Is a window that is believed. */
 export interface Window {
@@ -105,7 +72,7 @@ export interface State {
   readonly asked: number
   /** Refusals in a row before which a window that was kept to admitted little. */
   readonly early: number
-  readonly guesses: ReadonlyArray<Guess>
+  readonly guesses: ReadonlyArray<WindowGuess.Guess>
 }
 
 /** Remembers nothing yet. */
@@ -119,11 +86,7 @@ export const empty: State = {
   refusedCost: 0,
   asked: 0,
   early: 0,
-  guesses: defaults.lengths.map((seconds) => ({
-    seconds,
-    fixed: { episodes: 0, ends: [] },
-    sliding: { episodes: 0, least: 0, below: Infinity }
-  }))
+  guesses: defaults.lengths.map(WindowGuess.make)
 }
 
 /** Describes the refusal that begins an episode. */
@@ -146,159 +109,8 @@ export interface Refusal {
   readonly other?: number | undefined
 }
 
-/** What was admitted up to a refusal. */
-interface Admitted extends Refusal {
-  readonly all: ReadonlyArray<Sent>
-  /** Units of the attempt that was refused before. */
-  readonly last: number
-  /** The moment from which on all are remembered. */
-  readonly first: number
-  /** Seconds for which nothing was admitted before the first of the fresh. */
-  readonly shut: number
-}
-
-const jitter = (seconds: number): number => Math.max(defaults.jitter, defaults.jitterShare * seconds)
-
-const sum = (sent: ReadonlyArray<Sent>): number => sent.reduce((units, one) => units + one.cost, 0)
-
-/** Lists the windows that explain one refusal: what they counted, and the moments between which they then end. */
-const endsAfter = ({ all, at, cost, first }: Admitted, seconds: number): ReadonlyArray<End> => {
-  const ends: Array<End> = []
-  const off = jitter(seconds)
-  // at the moment of the first of them may be others
-  const most = all[0]?.at === first ? all.length - 1 : all.length
-  let least = 0
-  for (let n = 1; n <= most; n++) {
-    const counted = all[all.length - n]!
-    const to = counted.at + seconds + off
-    if (to <= at) break
-    least += counted.cost
-    const before = all[all.length - n - 1]?.at ?? first
-    const from = Math.max(at, before + seconds - off)
-    if (from <= to) ends.push({ least, below: least + cost, from, to })
-  }
-  return ends
-}
-
-/** Raises what a window admits to what one of them admitted since; attempts that may belong to either of two are left out. */
-const raised = (end: End, seconds: number, sent: ReadonlyArray<Sent>, units: number): End => {
-  const { from, least, to } = end
-  // of the many numbers of a long window, most are above all that was sent
-  if (units <= least) return end
-  let window = NaN
-  let count = 0
-  let most = least
-  for (const { at, cost } of sent) {
-    const index = Math.floor((at - from) / seconds)
-    if (at - from - index * seconds < to - from) continue
-    count = index === window ? count + cost : cost
-    window = index
-    most = Math.max(most, count)
-  }
-  return most === least ? end : { ...end, least: most }
-}
-
-/** Intersects the ends of two windows that are so many lengths apart. */
-const joint = (before: End, now: End, opened: number, seconds: number): End | undefined => {
-  const ended = Math.min(before.to, opened)
-  const lengths = Math.ceil((now.from - ended) / seconds) * seconds
-  const from = Math.max(now.from, before.from + lengths)
-  const to = Math.min(now.to, ended + lengths)
-  if (from > to) return undefined
-  return { least: Math.max(now.least, before.least), below: Math.min(now.below, before.below), from, to }
-}
-
-/** Finds the first that may admit more than so much: they are in order of what they admit. */
-const above = (ends: ReadonlyArray<End>, least: number): number => {
-  let low = 0
-  let high = ends.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (ends[middle]!.below > least) high = middle
-    else low = middle + 1
-  }
-  return low
-}
-
-/** Lists the windows that explain both refusals; nothing where they would be too many to follow. */
-const joined = (
-  ends: ReadonlyArray<End>,
-  now: ReadonlyArray<End>,
-  opened: number,
-  seconds: number
-): ReadonlyArray<End> => {
-  const both: Array<End> = []
-  for (const end of ends) {
-    if (end.from > opened) continue
-    for (let k = above(now, end.least); k < now.length && now[k]!.least < end.below; k++) {
-      const found = joint(end, now[k]!, opened, seconds)
-      if (found !== undefined) both.push(found)
-    }
-    if (both.length > defaults.most) return []
-  }
-  return both
-}
-
-/** Finds the attempt with which so many units were sent. */
-const firstOf = (sent: ReadonlyArray<Sent>, units: number): Sent | undefined => {
-  let sum = 0
-  return sent.find(({ cost }) => (sum += cost) >= units)
-}
-
-const fixedAfter = ({ fixed: { ends, episodes }, seconds }: Guess, admitted: Admitted): Guess["fixed"] => {
-  const { at, fresh, last } = admitted
-  const units = sum(fresh)
-  const left = (of: ReadonlyArray<End>): ReadonlyArray<End> =>
-    of.map((end) => raised(end, seconds, fresh, units)).filter(({ below, least }) => least < below)
-  if (fresh.length === 0) {
-    const still = ends.map((end) => ({ ...end, from: Math.max(end.from, at) })).filter(({ from, to }) => from <= to)
-    return { episodes: still.length > 0 ? episodes : 0, ends: still }
-  }
-  // what is smaller than the last refused may have gone into the same window
-  const opening = firstOf(fresh, last)
-  if (opening === undefined) return { episodes, ends }
-  const opened = opening.at + jitter(seconds)
-  const now = endsAfter(admitted, seconds)
-  const found = left(joined(ends, now, opened, seconds))
-  return found.length > 0
-    ? { episodes: episodes + (isEvidence(admitted, found[0]!.least, seconds) ? 1 : 0), ends: found }
-    : { episodes: 1, ends: left(now) }
-}
-
-const slidingAfter = ({ seconds, sliding }: Guess, admitted: Admitted): Guess["sliding"] => {
-  const { all, at, cost, first, fresh } = admitted
-  const off = jitter(seconds)
-  if (first > at - seconds - off) return { episodes: 0, least: 0, below: Infinity }
-  const met = mostWithin(all, fresh.length, seconds - off)
-  const counted = cost + sum(all.filter((one) => one.at > at - seconds - off))
-  const least = Math.max(sliding.least, met)
-  const below = Math.min(sliding.below, counted)
-  return least < below
-    ? { episodes: sliding.episodes + (isEvidence(admitted, least, seconds) ? 1 : 0), least, below }
-    : { episodes: fresh.length > 0 ? 1 : 0, least: met, below: counted }
-}
-
-/** Counts the most that was admitted within so many seconds, up to each of the last attempts. */
-const mostWithin = (all: ReadonlyArray<Sent>, last: number, seconds: number): number => {
-  let most = 0
-  let units = 0
-  let first = 0
-  for (let i = 0; i < all.length; i++) {
-    units += all[i]!.cost
-    while (all[first]!.at <= all[i]!.at - seconds) units -= all[first++]!.cost
-    if (i >= all.length - last) most = Math.max(most, units)
-  }
-  return most
-}
-
-const isFresh = (units: number, n: number): boolean => units > 0 && units >= defaults.fresh * n
-
-/** Says whether a bucket would have admitted several while a window that admits so many units was shut. */
-const isShut = ({ mean, shut }: Admitted, n: number, seconds: number): boolean =>
-  shut <= seconds && shut * n >= defaults.shut * mean * seconds
-
-const isEvidence = (admitted: Admitted, n: number, seconds: number): boolean =>
-  isFresh(sum(admitted.fresh), n) || isShut(admitted, n, seconds)
+/** Is a refusal, with all that was admitted up to it. */
+type Admitted = Refusal & WindowGuess.Admitted
 
 /** Takes what came back out of what was sent. */
 const lessened = (sent: ReadonlyArray<Sent>, back: ReadonlyArray<Sent>): ReadonlyArray<Sent> => {
@@ -327,14 +139,12 @@ export const refuse = (before: State, refusal: Refusal): State => {
     ? 0
     : Math.max(before.refusedAt - before.since, before.asked - 1)
   const admitted = { ...refusal, last: before.refusedCost, fresh, all, first, shut }
-  const guesses = before.guesses.map((guess) => ({
-    seconds: guess.seconds,
-    fixed: fixedAfter(guess, admitted),
-    sliding: slidingAfter(guess, admitted)
-  }))
+  const guesses = before.guesses.map((guess) => WindowGuess.after(guess, admitted))
   const found = believed(guesses, before, admitted, [...all, ...later])
   // where a window is kept to, it admits again what it admitted before
-  const early = before.known === undefined || isFresh(sum(fresh), before.known.n) ? 0 : before.early + (inVain ? 0 : 1)
+  const early = before.known === undefined || WindowGuess.isFresh(WindowGuess.sum(fresh), before.known.n)
+    ? 0
+    : before.early + (inVain ? 0 : 1)
   const isBroken = early >= defaults.early
   const known = isBroken ? undefined : found
   return {
@@ -359,7 +169,10 @@ interface Candidate {
 }
 
 /** Lists the windows that it is clear of how much they admit. */
-const candidates = ({ fixed, seconds, sliding }: Guess, { cost, mean }: Refusal): ReadonlyArray<Candidate> => {
+const candidates = (
+  { fixed, seconds, sliding }: WindowGuess.Guess,
+  { cost, mean }: Refusal
+): ReadonlyArray<Candidate> => {
   const least = fixed.ends.reduce((found, end) => Math.min(found, end.least), Infinity)
   const below = fixed.ends.reduce((found, end) => Math.max(found, end.below), 0)
   return [sliding, { episodes: fixed.episodes, least, below }].filter((one) =>
@@ -376,12 +189,12 @@ const isBelieved = (
   // a provider counts requests as it counts tokens
   if (seconds === admitted.other) return episodes >= 1 + (isKnown ? 0 : wrong)
   if (isKnown) return episodes >= defaults.episodes - 1
-  const fewer = wrong === 0 && isShut(admitted, n, seconds) ? 1 : 0
+  const fewer = wrong === 0 && WindowGuess.isShut(admitted, n, seconds) ? 1 : 0
   return episodes >= defaults.episodes + wrong - fewer && episodes >= admitted.explained + defaults.ahead
 }
 
 const believed = (
-  guesses: ReadonlyArray<Guess>,
+  guesses: ReadonlyArray<WindowGuess.Guess>,
   before: State,
   admitted: Admitted,
   sent: ReadonlyArray<Sent>

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
 import type { Attempt } from "../../../src/policy/rate/BucketBounds.ts"
 import * as WindowBounds from "../../../src/policy/rate/WindowBounds.ts"
+import * as WindowGuess from "../../../src/policy/rate/WindowGuess.ts"
 import { seeded } from "../events.ts"
 
 /** Says whether a provider admits an attempt that arrives at a time. */
@@ -293,7 +294,7 @@ describe("rate/WindowBounds", () => {
     expect(first.guesses[2]?.fixed.ends).toHaveLength(1500)
     const next = heard(first, 76.005, burst(1500, 60.003, 1000), large)
     expect(next.guesses[2]?.fixed.episodes).toBe(1)
-    expect(next.guesses[2]?.fixed.ends.length).toBeLessThanOrEqual(WindowBounds.defaults.most)
+    expect(next.guesses[2]?.fixed.ends.length).toBeLessThanOrEqual(WindowGuess.defaults.most)
   })
 
   it("counts what came back no more", () => {
