@@ -10,13 +10,12 @@
  * since many providers use one name for all refusals. One admission above the count clears the suspicion. A learned cap
  * is probed with one more call, seldom, at doubling intervals. So a wrong or raised cap is found, and the more often it
  * was raised in a row, the faster it is followed; one that falls back to where it was raised from is probed twice as
- * late. After a wrong cap, the next one takes more episodes. A refusal that
- * came at random makes the cap itself doubtful, so it is probed within a second. A call that was alone in flight
- * exceeded no cap. If more than a quarter of the calls time out, or so many in a row that the provider is taken to be
- * down, a quarter of the calls in flight is tried, until those sent then have had the time to time out. If as large a
- * share of them does, their number is not to blame, and the limit becomes what it was (`LaneTimeouts`). Otherwise it
- * grows back: by one for each success at first, then by one for each round (AIMD), and faster once it is more than it
- * was.
+ * late. After a wrong cap, the next one takes more episodes. A refusal that came at random makes the cap itself
+ * doubtful, so it is probed within a second. A call that was alone in flight exceeded no cap. If more than a quarter of
+ * the calls time out, or so many in a row that the provider is taken to be down, a quarter of the calls in flight is
+ * tried, until those sent then have had the time to time out. If as large a share of them does, their number is not to
+ * blame, and the limit becomes what it was (`LaneTimeouts`). Otherwise it grows back: by one for each success at first,
+ * then by one for each round (AIMD), and faster once it is more than it was.
  *
  * ```
  *   unknown ──refused at n+1──▶ suspected n ──twice more──▶ learned n ──probe admitted──▶ learned n+1 …
