@@ -92,7 +92,7 @@ describe.concurrent("a call", () => {
           { _tag: "RequestTimeoutError", phase: "body" }
         ])
         yield* until(() => closed === 2)
-      }).pipe(together(server.baseUrl, { timeouts: { headers: "60 millis", body: "60 millis" } }))
+      }).pipe(together(server.baseUrl, { timeouts: { headers: "400 millis", body: "60 millis" } }))
     }))
 
   it.live("frees the socket when it is interrupted, and the next call takes another", () =>
