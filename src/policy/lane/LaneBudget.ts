@@ -335,8 +335,10 @@ export const advance = (state: State, now: number): State => {
 /** Copies the rate of a mirror to where a rate is shown and saved. */
 const followed = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): AdaptiveRate.State => {
   if (mirror === undefined) return rate
-  const { known } = rate.windows
-  const guess = known === undefined ? BucketMirror.rate(mirror) : known.n / known.seconds
-  const found = Math.min(rate.ceiling, Math.max(rate.lowest, guess))
+  const found = Math.min(rate.ceiling, Math.max(rate.lowest, rateFound(rate.windows, mirror)))
   return { ...rate, rate: found, limit: found }
 }
+
+/** Reads the rate that refusals showed: that of a window, where one is known, or else that of a mirror. */
+export const rateFound = ({ known }: WindowBounds.State, mirror: BucketMirror.State): number =>
+  known === undefined ? BucketMirror.rate(mirror) : known.n / known.seconds

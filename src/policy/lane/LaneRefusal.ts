@@ -77,9 +77,10 @@ export const refuse = (
     // a place is free as soon as a call ends: no pause is needed
     if (scope === "concurrency" && state.inFlight.kind === "cap") return [decisions, state]
   } else {
+    const asked = Math.min(state.maxPause, sample.retryAfter ?? 0)
     const [move, learned] = about === "tokens"
-      ? refusedTokens(state, ticket, sample.retryAfter, now)
-      : refusedRequests(state, ticket, sample.retryAfter, now)
+      ? refusedTokens(state, ticket, asked, now)
+      : refusedRequests(state, ticket, asked, now)
     if (move !== undefined) decisions.push({ subject: about, ...move })
     state = learned
   }
@@ -124,10 +125,10 @@ const areLarge = (tokenEvidence: number): boolean => tokenEvidence > 2
 const refusedTokens = (
   state: State,
   ticket: Ticket,
-  hint: number | undefined,
+  asked: number,
   now: number
 ): [AdaptiveRate.Move | undefined, State] => {
-  const [move, learned] = mirrored(state, "tokens", ticket, hint, now)
+  const [move, learned] = mirrored(state, "tokens", ticket, asked, now)
   const debt = Budget.tokensOwed(state, now, false)
   return [
     move,
@@ -142,16 +143,16 @@ const refusedTokens = (
 const refusedRequests = (
   state: State,
   ticket: Ticket,
-  hint: number | undefined,
+  asked: number,
   now: number
 ): [AdaptiveRate.Move | undefined, State] => {
   const requestDebt = { units: Math.max(0, Budget.requestsOwed(state, now, false)), at: now }
   if (state.tokenMirror === undefined) {
-    const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1, asked: Math.min(state.maxPause, hint ?? 0) }
+    const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1, asked }
     const [move, requests] = AdaptiveRate.refuse(state.requests, stamp, now)
     return [move, Budget.returnTokens({ ...state, requests, requestDebt }, ticket, ticket.tokens, now)]
   }
-  const [move, learned] = mirrored(state, "requests", ticket, hint, now)
+  const [move, learned] = mirrored(state, "requests", ticket, asked, now)
   return [move, Budget.returnTokens({ ...learned, requestDebt }, ticket, ticket.tokens, now)]
 }
 
@@ -160,7 +161,7 @@ const mirrored = (
   state: State,
   of: Limit,
   ticket: Ticket,
-  hint: number | undefined,
+  asked: number,
   now: number
 ): [AdaptiveRate.Move | undefined, State] => {
   const rate = state[of]
@@ -184,7 +185,7 @@ const mirrored = (
     mirror === undefined ? rateMet(state, of) : BucketMirror.rate(mirror),
     false
   )
-  const stamp = { at: ticket.at, sent: 0, cost, asked: Math.min(state.maxPause, hint ?? 0) }
+  const stamp = { at: ticket.at, sent: 0, cost, asked }
   // before the first refusal nobody counted tokens
   const lost = of === "tokens" && mirror === undefined
   const other = state[of === "tokens" ? "requests" : "tokens"].windows.known?.seconds
@@ -202,13 +203,11 @@ const mirrored = (
       of === "requests" ? highestOf(bounds) : Infinity
     )
   // a refusal never raises a rate, whatever the guesses make of it
-  const { known } = windows
-  const found = known === undefined ? BucketMirror.rate(next) : known.n / known.seconds
-  const to = Math.min(rate.rate, Math.max(lowestOf(state, of), found))
+  const to = Math.min(rate.rate, Math.max(lowestOf(state, of), Budget.rateFound(windows, next)))
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
-  const steady = known === undefined || mirror === undefined ? next : BucketMirror.steadied(next, mirror)
+  const steady = windows.known === undefined || mirror === undefined ? next : BucketMirror.steadied(next, mirror)
   const learned = put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, steady)
   if (!BucketMirror.isDoubted(next)) return [move, learned]
   const swapped = Budget.swapped(learned)

@@ -199,13 +199,11 @@ const believed = (
   admitted: Admitted,
   sent: ReadonlyArray<Sent>
 ): Window | undefined => {
-  const best = guesses.flatMap((guess) => candidates(guess, admitted)).filter((one) =>
-    isBelieved(one, before, admitted)
+  const all = guesses.flatMap((guess) => candidates(guess, admitted)).filter((one) => isBelieved(one, before, admitted))
+  const best = all.reduce<Candidate | undefined>(
+    (most, one) => most !== undefined && most.episodes >= one.episodes ? most : one,
+    undefined
   )
-    .reduce<Candidate | undefined>(
-      (most, one) => most !== undefined && most.episodes >= one.episodes ? most : one,
-      undefined
-    )
   if (best === undefined) return undefined
   const { n, seconds } = best
   const { known } = before
