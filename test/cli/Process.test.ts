@@ -40,8 +40,8 @@ describe.concurrent("the process", () => {
     const run = start(["run", "-", "--emulator", "--out-dir", directory, ...flags], {}, { input: null })
     if (code === 130) {
       // the last that it does before it waits
-      for (let i = 0; i < 1000 && !existsSync(directory); i++) await pause(10)
-      await pause(200)
+      for (let i = 0; i < 2000 && !existsSync(directory); i++) await pause(10)
+      await pause(1000)
       run.child.kill("SIGINT")
     }
     expect(await run.ended).toBe(code)
