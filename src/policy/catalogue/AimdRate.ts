@@ -96,7 +96,8 @@ export const make = (options: Options = {}): State => {
 export const throttle = (state: State, now: number): readonly [Decision, State] => {
   OptionCheck.between("AimdRate.throttle", "now", now, -Infinity, Infinity)
   const { rate, settings } = state
-  if (now - state.lastCutAt < settings.cooldownSeconds) {
+  // a sum, not a difference: 8.2 − 3.2 is a hair less than 5
+  if (now < state.lastCutAt + settings.cooldownSeconds) {
     return [{ _tag: "Held", from: rate, to: rate, reason: "cooldown" }, state]
   }
   const to = Math.max(settings.floor, rate * settings.decrease)

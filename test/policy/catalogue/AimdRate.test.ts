@@ -29,6 +29,13 @@ describe("AimdRate", () => {
     expect(AimdRate.succeed(lowered)[0]).toEqual({ _tag: "Raised", from: 1, to: 2, reason: "success" })
   })
 
+  it.each([0, 3.2, 4.7, 1_700_000_000.7])("cuts again as soon as the cooldown after %d is over", (at) => {
+    const [, cut] = AimdRate.throttle(AimdRate.make(), at)
+    const over = Math.round(at * 10 + 50) / 10
+    expect(AimdRate.throttle(cut, over - 0.001)[0].reason).toBe("cooldown")
+    expect(AimdRate.throttle(cut, over)[0].to).toBe(2.5)
+  })
+
   it("grows by about one per second for each second at full rate", () => {
     let state = AimdRate.make({ start: 10 })
     for (let i = 0; i < 10; i++) [, state] = AimdRate.succeed(state)
