@@ -59,6 +59,8 @@ export * as ReservedShare from "./catalogue/ReservedShare.ts"
 export * as CubicRate from "./catalogue/CubicRate.ts"
 /** A send rate that halves on a 429 and grows a little with every success. */
 export * as AimdRate from "./catalogue/AimdRate.ts"
+/** A send rate that follows the limit which answers state, and learns it where they state none. */
+export * as HeaderRate from "./catalogue/HeaderRate.ts"
 /** Ramps a rate up after a start or a pause, in place of letting everything go at once. */
 export * as SlowStart from "./catalogue/SlowStart.ts"
 /** One pause for all calls that share a limit: who is told to wait makes everybody wait. */
