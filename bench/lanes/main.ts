@@ -2,7 +2,7 @@
  * The lanes benchmark: our lane, an omniscient client and what people use today, on the same simulated provider.
  *
  * `node bench/lanes/main.ts [--seeds 3] [--from 1001] [--calls 2000] [--scenario name] [--peers all|none|name] [--json path]
- * [--jitter ms] [--travel ms] [--stall ms]` (the last three: inexact.ts)
+ * [--hidden] [--trace] [--jitter ms] [--travel ms] [--stall ms]` (the last three: inexact.ts)
  *
  * The raw rows are written where `--json` says; `npm run bench:lanes -- --json bench/results/lanes.json` writes those of
  * the repository, which are of all scenarios and peers.
@@ -36,11 +36,12 @@ const { values } = parseArgs({
     scenario: { type: "string", default: "all" },
     peers: { type: "string", default: "all" },
     hidden: { type: "boolean", default: false },
+    trace: { type: "boolean", default: false },
     json: { type: "string" }
   }
 })
 const calls = Number(values.calls)
-const options = { ...Inexact.read(values), ...(values.hidden ? { hidden: true } : {}) }
+const options = { ...Inexact.read(values), ...(values.hidden ? { hidden: true } : {}), trace: values.trace }
 const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => Number(values.from) + i)
 
 interface Row {

@@ -17,15 +17,15 @@ const half: ReadonlySet<string> = new Set([
 
 const callsOf = (scenario: Scenario): number => half.has(scenario.name) ? 1000 : 2000
 
-const played = (scenario: Scenario, calls = callsOf(scenario)) =>
+const played = (scenario: Scenario, calls = callsOf(scenario), from = seed) =>
   Effect.gen(function*() {
-    const work = workload(scenario, calls, seed)
-    const { lost, seconds, wasted } = yield* Outcome.ours(scenario, seed, work)
-    return { lost, ratio: seconds / Outcome.ideal(scenario, seed, work), wasted: wasted / calls }
+    const work = workload(scenario, calls, from)
+    const { lost, seconds, wasted } = yield* Outcome.ours(scenario, from, work)
+    return { lost, ratio: seconds / Outcome.ideal(scenario, from, work), wasted: wasted / calls }
   })
 
 const named = (name: string): Scenario => {
-  const found = [...wide, ...others].find((scenario) => scenario.name === name)
+  const found = [...scenarios, ...wide, ...others].find((scenario) => scenario.name === name)
   if (found === undefined) throw new Error(`no scenario is named ${name}`)
   return found
 }
@@ -72,6 +72,13 @@ describe("Lane, against a provider that tells it nothing", () => {
         expect(wasted).toBeLessThan(waste)
       })
   )
+
+  it.live("takes no bucket of tokens for a window, where it was first refused at ten times its rate", () =>
+    Effect.gen(function*() {
+      const { lost, ratio } = yield* played(named("tokens"), 600, 420_006)
+      expect(lost).toBe(0)
+      expect(ratio).toBeLessThan(1.08)
+    }))
 
   it.live(
     "follows a limit that doubles with the success of an hour, though each probe finds little more",

@@ -178,13 +178,9 @@ const mirrored = (
     }
     return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
-  const bounds = BucketBounds.refuse(
-    rate.bounds,
-    ticket.at,
-    cost,
-    mirror === undefined ? rateMet(state, of) : BucketMirror.rate(mirror),
-    false
-  )
+  const guessed = BucketMirror.rate(mirror ?? opened(state, of, ticket, cost))
+  // a guess, which the limit may lie above, and no rate that was refused
+  const bounds = BucketBounds.refuse(rate.bounds, ticket.at, cost, guessed, false, defaults.boundsMost * guessed)
   const stamp = { at: ticket.at, sent: 0, cost, asked }
   // before the first refusal nobody counted tokens
   const lost = of === "tokens" && mirror === undefined
@@ -214,10 +210,6 @@ const mirrored = (
   const told = swapped.requests.failures.areCounted ? "failures-counted" : "failures-free"
   return [{ from, to: swapped[of].rate, reason: told }, swapped]
 }
-
-/** Reads the rate at which a limit was first met. */
-const rateMet = ({ meanTokens, requests }: State, of: Limit): number =>
-  of === "requests" ? requests.rate : requests.rate * meanTokens
 
 /** Reads the highest rate that explains the last refusals, where enough of them agree. */
 const highestOf = (seen: BucketBounds.State): number => {

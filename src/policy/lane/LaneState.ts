@@ -105,7 +105,9 @@ export const defaults = {
   tokensExpected: 0.05,
   /** Refusals that must agree on the highest rate of mirrored requests, and the share of it above which none is believed. */
   boundEpisodes: 3,
-  boundShare: 1.1
+  boundShare: 1.1,
+  /** Times a guessed rate up to which rates are looked at that may explain its refusals. */
+  boundsMost: 4
 } as const
 
 /** Holds what is owed to a limit before the next attempt. */

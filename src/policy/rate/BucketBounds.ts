@@ -213,14 +213,22 @@ const corrected = (state: State): State => {
  * @param at when the refused attempt was sent
  * @param rate the rate at which it was sent
  * @param moved true where the limit is known to have moved: earlier episodes no longer speak for it
+ * @param highest the highest rate that is looked at, where it begins anew
  */
-export const refuse = (before: State, at: number, cost: number, rate: number, moved: boolean): State => {
+export const refuse = (
+  before: State,
+  at: number,
+  cost: number,
+  rate: number,
+  moved: boolean,
+  highest = rate
+): State => {
   const state = corrected(withdraw(before, at))
   const sent = listed(state.last)
   const later = sent.filter((one) => one.at > at)
   const earlier = sent.slice(0, sent.length - later.length)
   const fresh = rate > state.lowest * defaults.span * defaults.above || rate < state.lowest * defaults.below
-  const lowest = fresh ? rate / defaults.span : state.lowest
+  const lowest = fresh ? highest / defaults.span : state.lowest
   const past = fresh ? [] : state.episodes
   const episode = { since: state.since, before: fresh ? [] : state.debts, sent: earlier, at, cost, moved }
   const measure = measured(lowest, episode, past)

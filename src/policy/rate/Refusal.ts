@@ -131,7 +131,7 @@ export const windowsAfter = (
   const explained = episodes === BucketBounds.defaults.remembered ? Infinity : episodes
   const forgot = lost || BucketBounds.hasForgotten(bounds)
   const sent = BucketBounds.sentSince(bounds, at)
-  const refusal = { at, cost, mean, asked, explained, forgot, other, ...sent }
+  const refusal = { at, cost, mean, asked, explained, compared: seen.episodes.length, forgot, other, ...sent }
   return WindowBounds.refuse(WindowBounds.withdraw(windows, cost, at), refusal)
 }
 

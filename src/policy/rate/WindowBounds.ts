@@ -103,8 +103,9 @@ export interface Refusal {
   readonly back: ReadonlyArray<Sent>
   /** True where not all of those are remembered. */
   readonly forgot: boolean
-  /** Refusals that the rates of a bucket explain. */
+  /** Refusals that the rates of a bucket explain, and those that they were compared with. */
   readonly explained: number
+  readonly compared: number
   /** Seconds of the window in which another limit is known to be counted. */
   readonly other?: number | undefined
 }
@@ -189,8 +190,11 @@ const isBelieved = (
   // a provider counts requests as it counts tokens
   if (seconds === admitted.other) return episodes >= 1 + (isKnown ? 0 : wrong)
   if (isKnown) return episodes >= defaults.episodes - 1
-  const fewer = wrong === 0 && WindowGuess.isShut(admitted, n, seconds) ? 1 : 0
-  return episodes >= defaults.episodes + wrong - fewer && episodes >= admitted.explained + defaults.ahead
+  const wasShut = WindowGuess.isShut(admitted, n, seconds)
+  const fewer = wrong === 0 && wasShut ? 1 : 0
+  // of refusals that the rates were not compared with they may explain as many
+  const more = wasShut ? episodes : Math.min(episodes, admitted.compared)
+  return episodes >= defaults.episodes + wrong - fewer && more >= admitted.explained + defaults.ahead
 }
 
 const believed = (

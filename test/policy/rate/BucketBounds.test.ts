@@ -171,6 +171,20 @@ describe("BucketBounds", () => {
     }
   )
 
+  it("looks up to a highest rate where that at which it was sent is a guess", () => {
+    const refused = (state: BucketBounds.State, at: number, rate: number) => {
+      let next = state
+      for (let i = 0; i < 20; i++) next = BucketBounds.send(next, 1, at - 1 + i / 20)
+      return BucketBounds.refuse(next, at, 1, rate, false, 4 * rate)
+    }
+    const first = refused(BucketBounds.empty, 1, 8)
+    expect(first.lowest).toBeCloseTo(32 / 20, 9)
+    const second = refused(first, 3, 20)
+    expect([second.lowest, second.episodes.length]).toEqual([first.lowest, 2])
+    // far below it begins anew
+    expect(refused(second, 5, 3)).toMatchObject({ lowest: 12 / 20, episodes: [{ cost: 1 }] })
+  })
+
   it("remembers so many attempts and no more", () => {
     const { kept, most } = BucketBounds.defaults
     let state: BucketBounds.State = { ...BucketBounds.empty, debts: [5] }

@@ -88,6 +88,7 @@ const heard = (
     back: [],
     forgot: false,
     explained: 1,
+    compared: 8,
     ...more
   })
 
@@ -158,6 +159,15 @@ describe("rate/WindowBounds", () => {
     expect(heard(told, 11.5, burst(50, 11)).known?.n).toBe(50)
     // unless a bucket explains as much
     expect(heard(told, 11.5, burst(50, 11), { explained: 2 }).known).toBeUndefined()
+  })
+
+  it("believes none that explains no more than a bucket of those refusals that its rates were compared with", () => {
+    const twice = [0, 11].reduce((state, at) => heard(state, at + 0.5, burst(50, at)), WindowBounds.empty)
+    const thrice = (more: Partial<WindowBounds.Refusal>) => heard(twice, 22.5, burst(50, 22), more).known?.n
+    expect([thrice({}), thrice({ compared: 2 }), thrice({ compared: 1 })]).toEqual([50, 50, undefined])
+    // no bucket explains that nothing was admitted for so long
+    const shut = heard(twice, 20, [])
+    expect(heard(shut, 22.5, burst(50, 22), { compared: 1 }).known?.n).toBe(50)
   })
 
   it("believes the next window later, once one was disproved", () => {
