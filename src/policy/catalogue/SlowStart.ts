@@ -88,15 +88,20 @@ export const resume = (settings: Settings, pauseSeconds: number, now: number): S
   }
 }
 
+/** Reads a time before the start, or one that is no number, as the start: no rate may become NaN. */
+const atLeast0 = (elapsed: number): number => elapsed > 0 ? elapsed : 0
+
 /** Computes the factor after `elapsed` seconds of a ramp of `windowSeconds`. */
 export const factor = (
   settings: Pick<Settings, "min" | "aggression">,
   windowSeconds: number,
   elapsed: number
-): number =>
-  elapsed >= windowSeconds
+): number => {
+  const passed = atLeast0(elapsed)
+  return passed >= windowSeconds
     ? 1
-    : Math.max(settings.min, (Math.max(0, elapsed) / windowSeconds) ** (1 / settings.aggression))
+    : Math.max(settings.min, (passed / windowSeconds) ** (1 / settings.aggression))
+}
 
 /** Says what the ramp makes of a rate. */
 export type Decision =
@@ -118,7 +123,7 @@ export const cumulative = (
   elapsed: number
 ): number => {
   const power = 1 / settings.aggression + 1
-  const passed = Math.max(0, elapsed)
+  const passed = atLeast0(elapsed)
   const ramped = Math.min(passed, windowSeconds)
   const floorEnds = Math.min(ramped, windowSeconds * settings.min ** settings.aggression)
   const curve = windowSeconds === 0

@@ -27,6 +27,12 @@ describe("SlowStart", () => {
     expect(SlowStart.apply(ramp, 50, 110)).toEqual({ _tag: "Done", factor: 1, rate: 50, reason: "window-over" })
   })
 
+  it.each([99, NaN, -Infinity])("is at its start where the clock says %d", (now) => {
+    expect(SlowStart.apply(SlowStart.begin(settings, 100), 50, now)).toMatchObject({ factor: 0.1, rate: 5 })
+    expect(SlowStart.apply(SlowStart.resume(settings, 1, 100), 50, now)).toMatchObject({ factor: 1, rate: 50 })
+    expect(SlowStart.cumulative(settings, 10, now - 100)).toBe(0)
+  })
+
   it("ramps over half a pause, at most ten seconds, and not after a short one", () => {
     expect([0, 1.9, 2, 8, 20, 600].map((pause) => SlowStart.resume(settings, pause, 0).windowSeconds)).toEqual([
       0,
