@@ -32,7 +32,6 @@ import {
   TimeoutPhase,
   type TogetherError
 } from "../../domain/TogetherError.ts"
-import * as Advice from "../error/Advice.ts"
 
 /** Keeps of a Together failure what the reason of an `AiError` has no field for. */
 export const Details = Schema.Struct({
@@ -69,14 +68,11 @@ export interface Where {
 const waitOf = (error: TogetherError): Duration.Duration | undefined =>
   error.retryAfter ?? (error._tag === "LaneOverflowError" ? error.estimate : undefined)
 
-/** Says what happened; an `AiError` has no field for what arrived of an answer. */
-const messageOf = (error: TogetherError): string => error.message.replace(Advice.kept, "")
-
 const detailsOf = (error: TogetherError): Details => {
   const wait = waitOf(error)
   return {
     tag: error._tag,
-    message: messageOf(error),
+    message: error.message,
     retryable: isRetryable(error),
     ...(error.status === undefined ? undefined : { status: error.status }),
     ...(error.requestId === undefined ? undefined : { requestId: error.requestId }),
@@ -114,7 +110,7 @@ const network = (error: TogetherError, where: Where, permanent: boolean) =>
 export const reason = (error: TogetherError, where: Where): AiError.AiErrorReason => {
   const metadata: AiError.ProviderMetadata = { together: detailsOf(error) }
   const told = { metadata, http: httpOf(error) }
-  const described = { ...told, description: messageOf(error) }
+  const described = { ...told, description: error.message }
   switch (error._tag) {
     case "RateLimitError":
     case "LaneOverflowError":

@@ -74,12 +74,8 @@ export const remedy = (
   }
 }
 
-/** Says where what arrived is kept. */
-export const kept = " and is on the error"
-
-/** Says that a repeat would cost what arrived again, and where that is kept; without a full stop. */
-export const arrived = ({ reasoning, text }: TogetherError.PartialAnswer): string =>
-  `Part of the answer arrived${text === "" && reasoning === "" ? "" : kept}; a repeat would generate and bill it again`
+/** Says what a repeat would cost after the first token, without a full stop. */
+export const arrived = "Part of the answer arrived; a repeat would generate and bill it again"
 
 /** Says what an answer of each tag means. */
 export const what = {

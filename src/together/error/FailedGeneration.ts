@@ -62,6 +62,6 @@ export const toError = (
     started,
     partial,
     message: `The generation failed (${about.status}): the provider ended the answer with finish_reason "error". ${
-      started ? Advice.arrived(partial) : "It holds nothing: try again"
+      started ? Advice.arrived : "It holds nothing: try again"
     }.`
   })

@@ -26,9 +26,7 @@ const expired = ({ model, operation }: Call, opened: Opened<unknown> | undefined
     ...(partial === undefined ? {} : { started: true, partial }),
     message: partial === undefined
       ? "The stream did not begin within the call's deadline. Raise the deadline or ask for less."
-      : `The stream did not end within the call's deadline. ${
-        Advice.arrived(partial)
-      }. Raise the deadline or ask for less.`
+      : `The stream did not end within the call's deadline. ${Advice.arrived}. Raise the deadline or ask for less.`
   })
 }
 

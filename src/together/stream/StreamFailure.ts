@@ -112,7 +112,7 @@ export const make = (
       shouldRetry: remedy === undefined ? undefined : false,
       message: `The stream failed ${afterEvents(decoder.events())}${
         said === "" ? "." : `: ${Classify.sentence(said)}`
-      } ${decoder.started() ? Advice.arrived(decoder.partial()) : remedy ?? "Nothing had arrived yet: try again"}.`,
+      } ${decoder.started() ? Advice.arrived : remedy ?? "Nothing had arrived yet: try again"}.`,
       body
     })
   }
@@ -124,9 +124,9 @@ export const make = (
         phase: "idle",
         started: true,
         partial: decoder.partial(),
-        message: `The stream was silent for ${Duration.format(timeouts.idle)} ${afterEvents(decoder.events())}. ${
-          Advice.arrived(decoder.partial())
-        }. Raise timeouts.idle to wait longer.`
+        message: `The stream was silent for ${Duration.format(timeouts.idle)} ${
+          afterEvents(decoder.events())
+        }. ${Advice.arrived}. Raise timeouts.idle to wait longer.`
       })
       : timedOut(exchange, "first-token", timeouts.firstToken, head)
 
