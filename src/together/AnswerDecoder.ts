@@ -30,6 +30,8 @@ export interface Asked<A> {
   readonly exchange: Exchange
   readonly estimate: TokenEstimate
   readonly decode: Decode<A>
+  /** Says what is wrong with a decoded answer, as a predicate; nothing where it fits what was asked for. Default: nothing. */
+  readonly complaint?: ((value: A) => string | undefined) | undefined
 }
 
 /** What an answer said. */
@@ -73,7 +75,7 @@ export const refusePage = (exchange: Exchange, head: Subject.Head): Effect.Effec
 
 /** Reads an answer, or says why it cannot be read. */
 export const read = <A>(
-  { decode, estimate, exchange }: Asked<A>,
+  { complaint, decode, estimate, exchange }: Asked<A>,
   answer: Answered,
   secretsOf: Transport["secrets"]
 ): Result.Result<Read<A>, ConnectionError | DecodeError | StreamError> => {
@@ -113,6 +115,8 @@ export const read = <A>(
   if (Result.isFailure(decoded)) {
     return fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`, undefined, usage)
   }
+  const wrong = complaint?.(decoded.success)
+  if (wrong !== undefined) return fail(wrong, undefined, usage)
   const failed = FailedGeneration.of(value, usage)
   return failed === undefined
     ? Result.succeed({ value: decoded.success, usage })

@@ -32,7 +32,7 @@ import type * as PreparedCall from "./PreparedCall.ts"
 import * as Pricing from "./Pricing.ts"
 import type { Secrets } from "./redact/Redact.ts"
 import * as RequestCheck from "./RequestCheck.ts"
-import type { Route } from "./Routes.ts"
+import type { Asking, Route } from "./Routes.ts"
 import * as Subject from "./error/Subject.ts"
 import type { Answered, Exchange, Opened as Answer, Transport } from "./transport/Transport.ts"
 
@@ -47,7 +47,7 @@ export interface Client {
     route: Route<Req, Res>
   ) => (request: Req, options?: CallOptions) => Effect.Effect<Res, TogetherError>
   readonly stream: <Req, Chunk>(
-    route: Route<Req, unknown>,
+    route: Asking<Req>,
     operation: string,
     shape: EventDecoder.Shape<Chunk>
   ) => (request: Req, options?: CallOptions) => Stream.Stream<Chunk, TogetherError>
@@ -97,7 +97,7 @@ interface Requested {
 /** Makes what checks a request and writes what it sends, before anything is waited or paid for. */
 const requesting = <Req>(
   { prices, transport }: Shared,
-  route: Route<Req, unknown>,
+  route: Asking<Req>,
   operation: string,
   jsonOf: (request: Req) => unknown
 ) => {
@@ -153,9 +153,10 @@ const exchangeDecoded = <A>(
   transport: Transport,
   exchange: Exchange,
   estimate: TokenEstimate,
-  decode: AnswerDecoder.Decode<A>
+  decode: AnswerDecoder.Decode<A>,
+  complaint?: AnswerDecoder.Asked<A>["complaint"]
 ): Attempt<A> => {
-  const asked = { exchange, estimate, decode }
+  const asked = { exchange, estimate, decode, complaint }
   return (observed) =>
     exchanged(transport, exchange, observed, (answer) => {
       const read = AnswerDecoder.read(asked, answer, transport.secrets)
@@ -236,14 +237,16 @@ export const make = (shared: Shared): Client => {
       (request) => route.method === "GET" ? undefined : wholly(request)
     )
     const decode = AnswerDecoder.recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
+    const { complaint } = route
     const once = (request: Req, options: CallOptions | undefined): Effect.Effect<Res, TogetherError> =>
-      Effect.suspend(() =>
-        answering(
+      Effect.suspend(() => {
+        const wrong = complaint && ((response: Res) => complaint(request, response))
+        return answering(
           requested(request),
           options,
-          (exchange, call) => exchangeDecoded(transport, exchange, call.estimate, decode)
+          (exchange, call) => exchangeDecoded(transport, exchange, call.estimate, decode, wrong)
         )
-      )
+      })
     return throughModels(
       route,
       once,
@@ -251,7 +254,7 @@ export const make = (shared: Shared): Client => {
     )
   }
 
-  const stream = <Req, Chunk>(route: Route<Req, unknown>, operation: string, shape: EventDecoder.Shape<Chunk>) => {
+  const stream = <Req, Chunk>(route: Asking<Req>, operation: string, shape: EventDecoder.Shape<Chunk>) => {
     const requested = requesting(
       shared,
       route,

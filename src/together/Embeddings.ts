@@ -27,3 +27,15 @@ export const EmbeddingsResponse = open({
 })
 /** Answers with one vector per text; `index` says which. */
 export interface EmbeddingsResponse extends Schema.Schema.Type<typeof EmbeddingsResponse> {}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+
+/**
+ * Says what is wrong with an answer that has not one vector for each text; nothing where it has.
+ *
+ * @internal
+ */
+export const complaint = ({ input }: EmbeddingsRequest, { data }: EmbeddingsResponse): string | undefined => {
+  const texts = typeof input === "string" ? 1 : input.length
+  return data.length === texts ? undefined : `holds ${counted(data.length, "vector")} for ${counted(texts, "text")}`
+}

@@ -10,7 +10,7 @@ import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Fallback from "../guard/Fallback.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import type { CallOptions } from "./CallOptions.ts"
-import type { Route } from "./Routes.ts"
+import type { Asking } from "./Routes.ts"
 
 /** Walks over the models of a call. */
 export interface Walk<Made> {
@@ -30,7 +30,7 @@ const withModel = <Req>(request: Req, model: string): Req => ({ ...request, mode
  */
 export const make = (deadlineOf: (options: CallOptions | undefined) => Duration.Duration | undefined) =>
 <Req, Made>(
-  route: Route<Req, unknown>,
+  route: Asking<Req>,
   once: (request: Req, options: CallOptions | undefined) => Made,
   walking: (walk: Effect.Effect<Walk<Made>>) => Made
 ) =>

@@ -26,6 +26,8 @@ export interface Route<Req, Res> {
   readonly path: string
   readonly request: Schema.Codec<Req, unknown>
   readonly response: Schema.Codec<Res, unknown>
+  /** Says what is wrong with an answer to a request that its schema cannot see, as a predicate; nothing where it fits. */
+  readonly complaint?: (request: Req, response: Res) => string | undefined
   /** Recognizes common requests and answers without their schema; see `ChatCheck`. */
   readonly recognize?: {
     readonly request: (u: unknown) => boolean
@@ -46,6 +48,9 @@ export interface Route<Req, Res> {
     readonly after: (price: Price.ModelPrice | undefined, request: Req, usage: Usage.Usage | undefined) => Price.Cost
   }
 }
+
+/** Says what is asked by a route, whatever it answers. */
+export type Asking<Req> = Omit<Route<Req, unknown>, "complaint" | "response">
 
 /** Says what a call by the path of a route may take. */
 export type Priced<Req> = Pick<Route<Req, unknown>, "estimate" | "model" | "money" | "path" | "recognize" | "request">
@@ -202,6 +207,7 @@ export const embeddings: Route<Embeddings.EmbeddingsRequest, Embeddings.Embeddin
   path: "/embeddings",
   request: Embeddings.EmbeddingsRequest,
   response: Embeddings.EmbeddingsResponse,
+  complaint: Embeddings.complaint,
   estimate: (request) => textsEstimate(typeof request.input === "string" ? [request.input] : request.input)
 }
 

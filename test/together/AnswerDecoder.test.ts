@@ -49,6 +49,31 @@ describe("an answer that is none", () => {
     }))
 })
 
+describe("an answer to embeddings", () => {
+  const embeddings = (input: string | ReadonlyArray<string>) =>
+    Together.Together.use((together) => together.embeddings({ model: "m", input }))
+  const vector = (index: number) => ({ index, embedding: [1] })
+  const usage = { prompt_tokens: 7, total_tokens: 7 }
+
+  it.effect.each<[string, string | ReadonlyArray<string>, number]>([
+    ["1 vector for 2 texts", ["a", "b"], 1],
+    ["0 vectors for 1 text", "a", 0],
+    ["2 vectors for 1 text", ["a"], 2]
+  ])("is none where it holds %s, and is charged", ([saying, input, count]) =>
+    Effect.gen(function*() {
+      const data = Array.from({ length: count }, (_, index) => vector(index))
+      const { attempts, charged, error } = yield* answered({ data, usage }, embeddings(input))
+      expect([error?._tag, attempts, charged]).toEqual(["DecodeError", 1, [7000n]])
+      expect(error?.message).toContain(saying)
+    }))
+
+  it.effect("may hold its vectors in any order", () =>
+    Effect.gen(function*() {
+      const { value } = yield* answered({ data: [vector(1), vector(0)] }, embeddings(["a", "b"]))
+      expect(value?.data.map(({ index }) => index)).toEqual([1, 0])
+    }))
+})
+
 describe("a generation that the provider gave up", () => {
   it.effect("takes a usage without output beside a text for none, and charges the bound", () =>
     Effect.gen(function*() {
@@ -105,11 +130,11 @@ describe("a generation that the provider gave up", () => {
       expect(attempts).toBe(1)
     }))
 
-  it.effect("says that it holds an answer only where the error does", () =>
+  it.effect("says that a part arrived, whichever choice it is of", () =>
     Effect.gen(function*() {
       const messageOf = (...choices: ReadonlyArray<object>) =>
         Effect.map(answered({ choices }, chat), ({ error }) => error?.message)
-      expect(yield* messageOf(choice("Rhi"))).toContain("Part of the answer arrived and is on the error;")
+      expect(yield* messageOf(choice("Rhi"))).toContain("Part of the answer arrived; a repeat would generate and bill")
       expect(yield* messageOf(choice(""), { ...choice("Rhi"), index: 1 })).toContain("Part of the answer arrived;")
     }))
 

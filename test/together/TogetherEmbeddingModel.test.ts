@@ -101,7 +101,6 @@ describe("TogetherEmbeddingModel", () => {
     ))
 
   it.effect.each<[string, Reply.Reply, string]>([
-    ["missing", answer([[0, [1, 0]]]), "1 vectors for 2 texts"],
     ["doubled", answer([[0, [1, 0]], [0, [1, 0]]]), "two vectors for text 0"],
     ["not asked for", answer([[0, [1, 0]], [2, [1, 0]]]), "a vector 2"],
     ["negative in index", answer([[0, [1, 0]], [-1, [1, 0]]]), "a vector -1"],
@@ -116,6 +115,14 @@ describe("TogetherEmbeddingModel", () => {
       }),
       { dimensions: 2 }
     ))
+
+  it.effect("fails for a vector that is missing, as the client does", () =>
+    run(Effect.gen(function*() {
+      yield* TogetherTest.reply(answer([[0, [1]]]))
+      const error = yield* Effect.flip(embedMany(["a", "b"]))
+      expect(error.reason).toMatchObject({ _tag: "InvalidResponseError", isRetryable: false })
+      expect(error.message).toContain("1 vector for 2 texts")
+    })))
 
   it.effect("writes model and usage on the spans of effect/ai, whether a batch or many at once", () =>
     Effect.gen(function*() {

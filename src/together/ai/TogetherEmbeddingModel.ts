@@ -15,7 +15,7 @@
  *
  * All need the `Together` service.
  *
- * **Errors**: `AiError`, as `AiFailure` maps it; `InvalidOutputError` for vectors that are missing, doubled or of
+ * **Errors**: `AiError`, as `AiFailure` maps it; `InvalidOutputError` for vectors that are doubled, of no text or of
  * another length than `dimensions`.
  *
  * **Example** (Three texts, one request)
@@ -114,7 +114,7 @@ const where: AiFailure.Where = { module: moduleName, method: "embedMany", path: 
 const invalid = (description: string): AiError.AiError =>
   AiError.make({ module: moduleName, method: where.method, reason: new AiError.InvalidOutputError({ description }) })
 
-/** Puts the vectors in the order of their texts; the index says which, not the position. */
+/** Puts the vectors, one for each text, in the order of their texts; the index says which, not the position. */
 const vectorsOf = (
   response: EmbeddingsResponse,
   inputs: number,
@@ -133,10 +133,7 @@ const vectorsOf = (
     }
     vectors.set(index, [...embedding])
   }
-  // every index is in range and none is twice, so that as many vectors as texts are all of them
-  return vectors.size === inputs
-    ? Effect.succeed(Array.from({ length: inputs }, (_, index) => vectors.get(index) ?? []))
-    : Effect.fail(invalid(`The answer holds ${vectors.size} vectors for ${inputs} texts.`))
+  return Effect.succeed([...vectors].sort(([a], [b]) => a - b).map(([, vector]) => vector))
 }
 
 /** Writes on the span that effect/ai has made for this request. */
