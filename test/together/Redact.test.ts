@@ -249,6 +249,21 @@ describe("redact", () => {
     expect(narrowed(["short"], { prompts: "unknown" }).prompts).toBe("unknown")
   })
 
+  it("keeps of a long prompt what may be quoted, and takes the same out by that as by all of it", () => {
+    let state = 5
+    const draw = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0)
+    const picture = Array.from({ length: 80_000 }, () => draw().toString(36)).join("")
+    const most = 65_536
+    const places = [0, 9, most - 12, most - 1, most, most + 22, 2 * most - 40, 5 * most, picture.length - 50]
+    for (const at of places) {
+      const body = `bad: ...${picture.slice(at, at + 50)}, not a picture; ...${picture.slice(at + 3, at + 18)}...`
+      const secrets = narrowed([body], { prompts: [picture] })
+      expect(String(secrets.prompts).length).toBeLessThan(2.1 * most)
+      const redacted = redact(body, { prompts: [picture] })
+      expect([redact(body, secrets), redacted.includes(picture.slice(at, at + 20))]).toEqual([redacted, false])
+    }
+  })
+
   it("finds what of many prompts lacks its start, in one stretch and behind it", () => {
     const words = "the quick brown fox jumps over the lazy dog again and ".repeat(40)
     const prompts = Array.from({ length: 200 }, (_, index) => `input ${index} ${words.slice(0, 300 + index)}`)

@@ -149,7 +149,7 @@ function* folded(prompts: Exclude<Secrets["prompts"], "unknown">): Generator<str
   }
 }
 
-/** Reads prompts that are many, once for all texts to be redacted, and keeps those that these may quote. */
+/** Reads prompts that are many or long, once for all texts to be redacted, and keeps what these may quote. */
 export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secrets => {
   if (secrets.prompts === "unknown") return secrets
   const cut = SecretMatches.cut(
@@ -157,7 +157,10 @@ export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secret
   )
   const prompts: Array<string> = []
   if (cut.stretches.isEmpty) return { ...secrets, prompts }
-  for (const prompt of folded(secrets.prompts)) if (SecretMatches.mayQuote(cut, prompt)) prompts.push(prompt)
+  for (const prompt of folded(secrets.prompts)) {
+    const kept = SecretMatches.quotable(cut, prompt)
+    if (kept !== "") prompts.push(kept)
+  }
   return { ...secrets, prompts }
 }
 

@@ -77,12 +77,30 @@ export const cut = (texts: ReadonlyArray<string>): Texts => ({
 const nextWord = (at: number, step: number, last: number): number => at < last ? Math.min(at + step, last) : Infinity
 
 /** Tells whether texts may quote a secret. */
-export const mayQuote = ({ step, stretches }: Texts, secret: string): boolean => {
+const mayQuote = ({ step, stretches }: Texts, secret: string): boolean => {
   const last = secret.length - shortest
   for (let at = 0; at <= last; at = nextWord(at, step, last)) {
     if (stretches.has(secret.slice(at, at + shortest))) return true
   }
   return false
+}
+
+/** So much of a long secret is kept or left out at a time: more than is read of a text. */
+const partLength = 65_536
+
+/**
+ * Gives what texts may quote of a secret: of a picture of megabytes a few parts, so that it is gone through once.
+ *
+ * **Details**: two parts have in common what a stretch may reach into, so that a quote where one begins is also one of that
+ * before. They are joined by a zero, over which none reaches.
+ */
+export const quotable = (texts: Texts, secret: string): string => {
+  const parts: Array<string> = []
+  for (let from = 0; from < secret.length; from += partLength) {
+    const part = secret.slice(from, from + partLength + giveaway - 1)
+    if (mayQuote(texts, part)) parts.push(part)
+  }
+  return parts.join("\0")
 }
 
 const starts = 1
