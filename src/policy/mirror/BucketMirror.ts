@@ -89,7 +89,7 @@ export const advance = (state: State, now: number, silence: number): State =>
 
 const advanced = (state: State, now: number, silence: number): State => {
   const next = heard(state, now, silence)
-  const tried = next.use > 0 ? Return.due(next.back, rate(next), now) : 0
+  const tried = next.use > 0 ? Return.due(next.back, rate(next), next.calm, now) : 0
   if (tried === 0) return next
   const { lowest, windowed } = next.guesses
   const guesses = Guesses.between({ least: tried / 2, most: 4 * tried, held: next.mean, lowest, windowed }, now)

@@ -13,10 +13,11 @@
  *     └──refused before: not again for 4 s, 8 s, 16 s────────┘
  * ```
  *
- * Until a rate held, ten calls per second stand for it, as a guess: each return in vain leaves a quarter of it. The first
- * refusals of a slow limit look the same as those of one that is shut, and a return there unlearns what they told. So a
+ * Until a rate as high held, ten calls per second stand for it, as a guess: each return in vain leaves a quarter of it. The
+ * first refusals of a slow limit look the same as those of one that is shut, and a return there unlearns what they told. So a
  * guess counts only once the limit was shut: it refused the first call of all, which a full bucket takes, or twice in a row
- * in a time in which five calls would have gone through.
+ * in a time in which five calls would have gone through. It also counts once five calls in a row had to wait and were
+ * admitted: of a limit that somebody else used up, no refusal may tell that.
  *
  * **No wait is longer than what proves it.** That a call must wait at a low rate is known from how long nothing was
  * admitted: after a refusal half as long is waited at most, after an admission as long as that one took to come, from 1 to
@@ -69,7 +70,7 @@ export interface State {
   readonly admittedAt: number
   readonly stuck: number
   readonly patience: number
-  /** Whether the limit was shut: until a rate held, there is no return without that. */
+  /** Whether the limit was shut: until a rate held, that makes a return due sooner. */
   readonly shut: boolean
   /** The return under way. */
   readonly under: Under | undefined
@@ -116,10 +117,13 @@ export const admitted = (state: State, at: number, mean: number): State => ({
   shut: state.shut || state.stuck >= defaults.again && isUnmet(state, state.high.rate, mean)
 })
 
-/** Reads the rate to return to, where a return is due; else 0. */
-export const due = (state: State, rate: number, now: number): number => {
+/** Reads the rate to return to, where a return is due after `calm` calls that waited and were not refused; else 0. */
+export const due = (state: State, rate: number, calm: number, now: number): number => {
   const { admitted, high: { proved }, refusedAt, shut, under, vain, vainAt } = state
-  if (!(proved || shut) || !admitted || under !== undefined || now - refusedAt <= Rate.defaults.least) return 0
+  if (
+    !(proved || shut || calm >= defaults.proof) || !admitted || under !== undefined ||
+    now - refusedAt <= Rate.defaults.least
+  ) return 0
   if (now - vainAt <= Rate.wait(vain)) return 0
   const high = faded(state, now)
   return rate < Rate.defaults.fallen * high ? Rate.defaults.tried * high : 0
@@ -158,7 +162,8 @@ export const failed = (state: State, at: number): State => ({
 
 /** Learns from a refusal what held until then: `rate`, 0 for none. */
 export const refuse = (state: State, rate: number, at: number): State => {
-  const next = refused({ ...state, high: Rate.highest(state.high, rate, rate > 0, at) }, at)
+  // a low rate that held is no proof against a guess: no more was sent
+  const next = refused({ ...state, high: Rate.highest(state.high, rate, false, at) }, at)
   return state.under === undefined ? next : { ...next, under: undefined, vain: 0, vainAt: -Infinity }
 }
 

@@ -12,37 +12,37 @@ const left: Return.Left = { guesses: { rate: 1 } as Return.Left["guesses"], befo
 describe("BucketReturn.due", () => {
   it("goes back to half of the highest that held, once nothing was refused for more than two seconds", () => {
     const open = Return.admitted(refusedAt(proved, 1), 2, 10)
-    expect(Return.due(open, 1, 3)).toBe(0)
-    expect(Return.due(open, 1, 3.1)).toBeCloseTo(50 * 2 ** (-3.1 / 180))
+    expect(Return.due(open, 1, 0, 3)).toBe(0)
+    expect(Return.due(open, 1, 0, 3.1)).toBeCloseTo(50 * 2 ** (-3.1 / 180))
   })
 
   it("only from under a quarter of it", () => {
     const open = Return.admitted(proved, 1, 10)
-    expect(Return.due(open, 24, 3)).toBeGreaterThan(0)
-    expect(Return.due(open, 25, 3)).toBe(0)
+    expect(Return.due(open, 24, 0, 3)).toBeGreaterThan(0)
+    expect(Return.due(open, 25, 0, 3)).toBe(0)
   })
 
   it("only after a call was admitted that was sent since the last refusal", () => {
-    expect(Return.due(refusedAt(proved, 1), 1, 9)).toBe(0)
-    expect(Return.due(Return.admitted(refusedAt(proved, 1), 1, 10), 1, 9)).toBe(0)
-    expect(Return.due(Return.admitted(Return.admitted(refusedAt(proved, 1), 2, 10), 1, 10), 1, 9)).toBeGreaterThan(0)
+    expect(Return.due(refusedAt(proved, 1), 1, 0, 9)).toBe(0)
+    expect(Return.due(Return.admitted(refusedAt(proved, 1), 1, 10), 1, 0, 9)).toBe(0)
+    expect(Return.due(Return.admitted(Return.admitted(refusedAt(proved, 1), 2, 10), 1, 10), 1, 0, 9)).toBeGreaterThan(0)
   })
 
   it("not beside another, and after one in vain only after 4, 8 and at most 16 seconds", () => {
     const open = Return.admitted(proved, 1, 10)
-    expect(Return.due(Return.begin(open, left, 3), 1, 9)).toBe(0)
+    expect(Return.due(Return.begin(open, left, 3), 1, 0, 9)).toBe(0)
     let state = open
     for (const [at, seconds] of [[10, 4], [20, 8], [40, 16], [80, 16]] as const) {
       state = Return.failed(Return.begin(state, left, at - 1), at)
       const again = Return.admitted(state, at + 1, 10)
-      expect(Return.due(again, 1, at + seconds)).toBe(0)
-      expect(Return.due(again, 1, at + seconds + 0.1)).toBeGreaterThan(0)
+      expect(Return.due(again, 1, 0, at + seconds)).toBe(0)
+      expect(Return.due(again, 1, 0, at + seconds + 0.1)).toBeGreaterThan(0)
     }
   })
 })
 
 describe("BucketReturn.due, where no rate held", () => {
-  const dueAfter = (state: Return.State) => Return.due(Return.admitted(state, 9, 10), 1, 12) > 0
+  const dueAfter = (state: Return.State, calm = 4) => Return.due(Return.admitted(state, 9, 10), 1, calm, 12) > 0
 
   it("not after the first refusal of a slow limit: a return unlearns what it told", () => {
     expect(dueAfter(guessed)).toBe(false)
@@ -68,13 +68,19 @@ describe("BucketReturn.due, where no rate held", () => {
     expect(dueAfter(Return.begun(100, false, true, 0))).toBe(true)
   })
 
-  it("to a quarter of it after each in vain, and to what holds once something does", () => {
+  it("after five calls in a row that waited and were not refused: somebody else may have used the limit up", () => {
+    expect(dueAfter(guessed, 5)).toBe(true)
+  })
+
+  it("to a quarter of it after each in vain, and to what holds once as much does", () => {
     const shut = Return.begun(100, false, true, 0)
     const vain = Return.failed(Return.begin(shut, left, 1), 2)
     expect(vain.high).toEqual({ rate: 25, at: 0, proved: false })
     expect(Return.failed(Return.begin(proved, left, 1), 2).high).toEqual(proved.high)
-    expect(Return.refuse(shut, 3, 7).high).toEqual({ rate: 3, at: 7, proved: true })
     expect(Return.refuse(shut, 0, 7).high).toEqual(shut.high)
+    // no more was sent: that it held proves nothing against a guess
+    expect(Return.refuse(shut, 3, 7).high).toEqual(shut.high)
+    expect(Return.refuse(vain, 26, 7).high).toEqual({ rate: 26, at: 7, proved: true })
   })
 })
 
