@@ -16,8 +16,8 @@
  * | `…ConnectionError`, `NetworkError`, `TransportError`, `InternalServerError`, `InternalProviderError` | `Failed` |
  *
  * The wait is a `retryAfter` that is a `Duration`, else what the `headers` of the error or of its `response` say. A
- * bare number is ignored, since its unit is not known. For responses of Together, `Together.errorFromResponse` reads
- * more.
+ * retry follows that of every error, a lane that of a refusal. A bare number is ignored, since its unit is not known.
+ * For responses of Together, `Together.errorFromResponse` reads more.
  */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
@@ -58,13 +58,16 @@ const statusOf = (error: unknown): number | undefined => {
   ].find(isStatus)
 }
 
-/** Reads the wait that an error asks for by its shape, or nothing. */
-const hintOf = (error: unknown): Duration.Duration | undefined => {
+/**
+ * Reads the wait that an error asks for by its shape, or nothing. `x-ratelimit-reset` is one only if the error is a
+ * refusal: on other answers many providers tell by it when their window ends.
+ */
+const hintOf = (error: unknown, isRefusal = true): Duration.Duration | undefined => {
   const given = field(error, "retryAfter")
   if (Duration.isDuration(given)) return Duration.isFinite(given) && !Duration.isNegative(given) ? given : undefined
   return [field(error, "headers"), field(field(error, "response"), "headers")]
-    .map((headers) => Hint.fromHeaders(ForeignHeaders.read(headers), ForeignHeaders.noClock)?.wait)
-    .find((wait) => wait !== undefined)
+    .map((headers) => Hint.fromHeaders(ForeignHeaders.read(headers), ForeignHeaders.noClock))
+    .find((hint) => hint !== undefined && (isRefusal || hint.source !== "x-ratelimit-reset"))?.wait
 }
 
 const scopeOf = (error: unknown): RateLimitScope => {
@@ -142,10 +145,16 @@ export const read = (error: unknown, depth = 0): Meaning | undefined => {
     read(field(error, "reason"), depth + 1) ?? read(field(error, "cause"), depth + 1)
 }
 
+/** Reads the wait that an error asks for which is no refusal, or whose shape says nothing else. */
+const askedOf = (error: unknown, depth = 0): Duration.Duration | undefined =>
+  Predicate.isObject(error) && depth <= deepest
+    ? hintOf(error, false) ?? askedOf(field(error, "reason"), depth + 1) ?? askedOf(field(error, "cause"), depth + 1)
+    : undefined
+
 /** Reads the wait that an error asks for, or nothing. */
 export const retryAfter = (error: unknown): Duration.Duration | undefined => {
   const meaning = read(error)
-  return meaning?._tag === "Throttled" || meaning?._tag === "Overloaded" ? meaning.retryAfter : undefined
+  return meaning?._tag === "Throttled" || meaning?._tag === "Overloaded" ? meaning.retryAfter : askedOf(error)
 }
 
 /**

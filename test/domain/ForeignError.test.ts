@@ -124,6 +124,28 @@ describe("ForeignError.read", () => {
   })
 })
 
+describe("ForeignError.retryAfter", () => {
+  const limits = { "x-ratelimit-reset": "2" }
+  it.each<[string, unknown, unknown]>([
+    ["of a refusal", { status: 429, headers: limits }, two],
+    ["of a server that failed", { status: 500, headers: { "retry-after": "2" } }, two],
+    ["of an error that says nothing else", { _tag: "Mine", retryAfter: two }, two],
+    ["of its cause", { _tag: "Mine", cause: { response: { headers: { "retry-after-ms": "2000" } } } }, two],
+    ["of what a promise rejected with", new Cause.UnknownError({ status: 502, retryAfter: two }), two],
+    ["but none in the end of a window", { status: 500, headers: limits }, undefined],
+    ["but none in a number", { _tag: "Mine", retryAfter: 2 }, undefined],
+    ["but none in a text", "429", undefined]
+  ])("reads the wait %s", (_, error, wait) => {
+    expect(ForeignError.retryAfter(error)).toEqual(wait)
+  })
+
+  it("ends where causes run in a ring", () => {
+    const ring: { cause?: unknown } = {}
+    ring.cause = ring
+    expect(ForeignError.retryAfter(ring)).toBeUndefined()
+  })
+})
+
 describe("ForeignError.isRetryable", () => {
   it.each<[unknown, boolean]>([
     [{ status: 429 }, true],
