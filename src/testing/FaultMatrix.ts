@@ -55,9 +55,10 @@ export interface Options<A, E> {
   /** Default: every kind of `FaultMatrixKinds`. */
   readonly kinds?: ReadonlyArray<Kinds.Kind> | undefined
   /**
-   * Says what is wrong with a result, or nothing. Default: a result must equal the one without a fault.
+   * Says what is wrong with a result, or nothing. Default: a result must equal the one without a fault. The kinds are
+   * those of the run: a program that goes on without an answer owes something else where a kind is not `survivable`.
    */
-  readonly check?: ((value: A, baseline: A) => string | undefined) | undefined
+  readonly check?: ((value: A, baseline: A, kinds: ReadonlyArray<Kinds.Kind>) => string | undefined) | undefined
   /** Says which typed failures are right. Default: any, where the trouble cannot be survived; none where it can. */
   readonly accepts?: ((error: E, kinds: ReadonlyArray<Kinds.Kind>) => boolean) | undefined
   /** Requests of the baseline to strike, from the first. Range 1 and up. Default 20. */

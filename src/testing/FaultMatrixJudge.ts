@@ -30,7 +30,7 @@ export interface Outcome<A, E> {
 
 /** Says what a program owes: see the options of `FaultMatrix`. */
 export interface Owed<A, E> {
-  readonly check: ((value: A, baseline: A) => string | undefined) | undefined
+  readonly check: ((value: A, baseline: A, kinds: ReadonlyArray<Kinds.Kind>) => string | undefined) | undefined
   readonly accepts: ((error: E, kinds: ReadonlyArray<Kinds.Kind>) => boolean) | undefined
   readonly maxAttempts: number
 }
@@ -55,16 +55,19 @@ const manners = (
     if (before === undefined) continue
     const gap = entry.startedAt - (before.headersAt ?? before.startedAt)
     if (before.status !== undefined && final.has(before.status) && gap < probeMillis) {
-      return { verdict: "waste", reason: `request #${entry.index} repeats one that was refused with ${before.status}` }
+      return {
+        verdict: "waste",
+        reason: `repeats, by request #${entry.index}, one that was refused with ${before.status}`
+      }
     }
     if (before.hintMillis !== undefined && gap < before.hintMillis) {
       return {
         verdict: "impatient",
-        reason: `request #${entry.index} comes ${gap} ms after it was asked to wait ${before.hintMillis} ms`
+        reason: `sends request #${entry.index} ${gap} ms after it was asked to wait ${before.hintMillis} ms`
       }
     }
     if (entry.attempt > maxAttempts) {
-      return { verdict: "waste", reason: `call ${entry.call} takes more than ${maxAttempts} attempts` }
+      return { verdict: "waste", reason: `makes more than ${maxAttempts} attempts for call ${entry.call}` }
     }
   }
   return undefined
@@ -110,7 +113,7 @@ export const judge = <A, E>(
       ? Equal.equals(exit.value, baseline.value)
         ? undefined
         : Report.differs(exit.value, baseline.value)
-      : owed.check(exit.value, baseline.value)
+      : owed.check(exit.value, baseline.value, kinds)
     if (wrong !== undefined) return { verdict: "lost", reason: wrong }
   }
   const leak = leaks(outcome)

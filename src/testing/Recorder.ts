@@ -41,15 +41,14 @@ import type { PlatformError } from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as TextDiff from "effect/TextDiff"
 import * as TransportCodes from "../domain/TransportCodes.ts"
 import { answering } from "./internal/answering.ts"
 import * as CassetteRedaction from "./internal/cassetteRedaction.ts"
 import * as Damage from "./internal/damage.ts"
-import * as PromptText from "./internal/promptText.ts"
+import * as ReplayReport from "./internal/replayReport.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
-import * as Sent from "./Sent.ts"
+import type * as Sent from "./Sent.ts"
 import * as VirtualClock from "./VirtualClock.ts"
 
 const Text = Schema.Struct({ text: Schema.String, waitMillis: Schema.Finite })
@@ -99,7 +98,7 @@ export const Cassette = Schema.Struct({
 /** Holds recorded exchanges in the order in which they started. */
 export interface Cassette extends Schema.Schema.Type<typeof Cassette> {}
 
-/** Reports a file that is not a cassette. */
+/** Reports a file that is missing, or is not a cassette. */
 export class CassetteError extends Data.TaggedError("CassetteError")<{
   readonly message: string
   readonly path: string
@@ -109,6 +108,14 @@ export class CassetteError extends Data.TaggedError("CassetteError")<{
 export class ChangedRequestError extends Data.TaggedError("ChangedRequestError")<{
   readonly message: string
   readonly sent: Sent.Sent
+}> {}
+
+/**
+ * Reports, once the program has succeeded, that it sent other requests than were recorded: a defect of the scope's end.
+ * See `verifyOnClose`.
+ */
+export class ReplayError extends Data.TaggedError("ReplayError")<{
+  readonly message: string
 }> {}
 
 /** Configures recording. */
@@ -123,13 +130,19 @@ export interface ReplayOptions {
   readonly mode?: "strict" | "match" | undefined
   /** `"instant"` (default): no waiting. `"recorded"`: in the times of the recording, on the `Clock` service. */
   readonly pace?: "instant" | "recorded" | undefined
+  /**
+   * Checks, when {@link layerReplay} closes after a success, that every exchange was asked for (but those that the program
+   * had left while recording), and that no request was refused, even if the program caught that. Default true.
+   */
+  readonly verifyOnClose?: boolean | undefined
 }
 
 /** Holds every default of this module. */
 export const defaults = {
   prompts: "redact",
   mode: "strict",
-  pace: "instant"
+  pace: "instant",
+  verifyOnClose: true
 } as const
 
 interface Slot {
@@ -248,17 +261,23 @@ export const save = (
  *
  * **Errors**
  *
- * `PlatformError` if the file cannot be read, {@link CassetteError} if it is not a cassette.
+ * `PlatformError` if the file cannot be read, {@link CassetteError} if there is none, or it is not a cassette.
  */
 export const load = (
   path: string
 ): Effect.Effect<Cassette, PlatformError | CassetteError, FileSystem.FileSystem> =>
   Effect.gen(function*() {
     const files = yield* FileSystem.FileSystem
-    const text = yield* VirtualClock.io(files.readFileString(path))
+    const text = yield* Effect.catchReason(
+      VirtualClock.io(files.readFileString(path)),
+      "PlatformError",
+      "NotFound",
+      () =>
+        Effect.fail(new CassetteError({ path, message: `${path} does not exist: make it with Recorder.layerRecord` }))
+    )
     return yield* Effect.mapError(
       Schema.decodeEffect(JsonCassette)(text),
-      (error) => new CassetteError({ path, message: `${path} is not a cassette: ${error.message}` })
+      (error) => new CassetteError({ path, message: `${path} is not a cassette, record it again: ${error.message}` })
     )
   })
 
@@ -325,44 +344,18 @@ const replyOf = (response: RecordedResponse, pace: "instant" | "recorded"): Repl
 const isLeft = (response: RecordedResponse): boolean =>
   "left" in response || ("end" in response && response.end === "stall")
 
-const pretty = (request: RecordedRequest): string =>
-  `${
-    JSON.stringify({ method: request.method, path: request.path, query: request.query, body: request.body }, null, 2)
-  }\n`
-
-const explain = (
-  sent: Sent.Sent,
-  closest: RecordedRequest | undefined,
-  position: string,
-  known: string | undefined,
-  { isOlder, keepsPrompts }: { readonly keepsPrompts: boolean; readonly isOlder: boolean }
-): string => {
-  const lines = [`Recorder: ${Sent.describe(sent)} is not what was recorded${position}`]
-  if (closest === undefined) {
-    lines.push("  The cassette holds no further exchange.")
-  } else {
-    const now = CassetteRedaction.make(sent, keepsPrompts).request
-    const edits = TextDiff.lines(pretty(closest), pretty(now))
-    const diff = TextDiff.unified(edits, { fromFile: "recorded", toFile: "sent", context: 2 }).trimEnd()
-    const same = isOlder ? "  It looks the same." : "  It differs in a prompt, which the cassette does not store."
-    if (diff !== "" || known === undefined) lines.push(diff === "" ? same : diff)
-  }
-  if (known !== undefined) lines.push(known)
-  if (isOlder) lines.push("  The cassette was recorded by an older version, which told requests apart by other rules.")
-  lines.push(
-    !keepsPrompts && sent.text.includes(PromptText.removed)
-      ? "  It sends on an answer that a prompt was removed from: record with { prompts: \"keep\" }."
-      : "  Record it again if the change is meant."
-  )
-  return lines.join("\n")
+/** Plays a cassette, and tells what of it was not played, or was refused. */
+interface Player {
+  readonly client: HttpClient.HttpClient
+  readonly problems: () => string | undefined
 }
 
-/** Makes a client that answers from a cassette, and from nothing else. */
-export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effect<HttpClient.HttpClient> =>
+const play = (cassette: Cassette, options: ReplayOptions | undefined): Effect.Effect<Player> =>
   Effect.sync(() => {
     const mode = options?.mode ?? defaults.mode
     const pace = options?.pace ?? defaults.pace
     const left = [...cassette.exchanges]
+    const refused: Array<string> = []
     const isOlder = cassette.prompts === undefined
     const keepsPrompts = isOlder
       ? CassetteRedaction.keepsPrompts(cassette.exchanges.map(({ request }) => request))
@@ -388,17 +381,43 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
         : cassette.exchanges.some(({ request }) => request.fingerprint === fingerprint)
         ? "  It was recorded, but not so often: each exchange is replayed once."
         : undefined
-      return Effect.die(
-        new ChangedRequestError({ message: explain(sent, closest, position, known, { isOlder, keepsPrompts }), sent })
-      )
+      const message = ReplayReport.refused(sent, closest, position, known, { isOlder, keepsPrompts })
+      refused.push(message)
+      return Effect.die(new ChangedRequestError({ message, sent }))
     }
 
-    return answering(find)
+    const problems = () => {
+      if (refused.length > 0) return refused.join("\n")
+      const missed = left.filter(({ response }) => !isLeft(response))
+      return missed.length > 0 ? ReplayReport.notAsked(cassette, missed) : undefined
+    }
+    return { client: answering(find), problems }
   })
 
-/** Provides a client that answers from the cassette of a file. */
+/** Makes a client that answers from a cassette, and from nothing else. Only {@link layerReplay} heeds `verifyOnClose`. */
+export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effect<HttpClient.HttpClient> =>
+  Effect.map(play(cassette, options), ({ client }) => client)
+
+/**
+ * Provides a client that answers from the cassette of a file.
+ *
+ * **Errors**
+ *
+ * Those of {@link load}. A program that succeeds without what was recorded dies with a {@link ReplayError}.
+ */
 export const layerReplay = (
   path: string,
   options?: ReplayOptions
 ): Layer.Layer<HttpClient.HttpClient, PlatformError | CassetteError, FileSystem.FileSystem> =>
-  Layer.effect(HttpClient.HttpClient, Effect.flatMap(load(path), (cassette) => replay(cassette, options)))
+  Layer.effect(
+    HttpClient.HttpClient,
+    Effect.gen(function*() {
+      const { client, problems } = yield* play(yield* load(path), options)
+      yield* Effect.addFinalizer((exit) => {
+        const verifies = Exit.isSuccess(exit) && (options?.verifyOnClose ?? defaults.verifyOnClose)
+        const message = verifies ? problems() : undefined
+        return message === undefined ? Effect.void : Effect.die(new ReplayError({ message }))
+      })
+      return client
+    })
+  )

@@ -77,6 +77,18 @@ describe("FaultMatrix", () => {
         expect(checking.cells[0]).toMatchObject({ verdict: "lost", reason: "is empty instead of answer to /a" })
       }))
 
+    it.effect("tells a check which trouble there was, so that a program may go on without an answer that cannot come", () =>
+      Effect.gen(function*() {
+        const matrix = yield* FaultMatrix.run({
+          program: Effect.orElseSucceed(ask("/a"), () => ""),
+          provider,
+          kinds: only("503", "400"),
+          check: (value, baseline, kinds) =>
+            value === baseline || kinds.some(({ survivable }) => !survivable) ? undefined : "is empty"
+        })
+        expect(verdicts(matrix)).toStrictEqual([["503@1", "lost"], ["400@1", "ok"]])
+      }))
+
     it.effect("calls a result lost that differs from the one without a fault", () =>
       Effect.gen(function*() {
         const program = Effect.orElseSucceed(ask("/a"), () => "")
@@ -138,7 +150,7 @@ describe("FaultMatrix", () => {
         const stubborn = yield* FaultMatrix.run({ program: patient("/a"), provider, kinds: only("401") })
         expect(stubborn.cells[0]).toMatchObject({
           verdict: "waste",
-          reason: "request #2 repeats one that was refused with 401"
+          reason: "repeats, by request #2, one that was refused with 401"
         })
         const endless = yield* FaultMatrix.run({
           program: Effect.retry(ask("/a"), Schedule.forever),
@@ -152,7 +164,7 @@ describe("FaultMatrix", () => {
           kinds: only("503 for good"),
           maxAttempts: 3
         })
-        expect(many.cells[0]).toMatchObject({ verdict: "waste", reason: "call 1 takes more than 3 attempts" })
+        expect(many.cells[0]).toMatchObject({ verdict: "waste", reason: "makes more than 3 attempts for call 1" })
         const hasty = yield* FaultMatrix.run({
           program: Effect.retry(ask("/a"), { times: 3, schedule: Schedule.spaced("1 second") }),
           provider,
@@ -160,7 +172,7 @@ describe("FaultMatrix", () => {
         })
         expect(hasty.cells[0]).toMatchObject({
           verdict: "impatient",
-          reason: "request #2 comes 1000 ms after it was asked to wait 2000 ms"
+          reason: "sends request #2 1000 ms after it was asked to wait 2000 ms"
         })
       }))
 

@@ -588,5 +588,76 @@ describe("Recorder", () => {
         files.set("tape.json", spoiled)
         expect((yield* Effect.flip(Recorder.load("tape.json").pipe(Effect.provide(layer)))).message).toContain("base64")
       }))
+
+    it.effect("says what to do when there is no file", () =>
+      Effect.gen(function*() {
+        // every other method of such a file system fails with NotFound
+        const error = yield* Effect.flip(Recorder.load("tape.json").pipe(Effect.provide(FileSystem.layerNoop({}))))
+        expect(error).toMatchObject({
+          _tag: "CassetteError",
+          message: "tape.json does not exist: make it with Recorder.layerRecord"
+        })
+      }))
+
+    describe("when the scope closes", () => {
+      const replayed = <A>(
+        program: (client: HttpClient.HttpClient) => Effect.Effect<A, unknown>,
+        options?: Recorder.ReplayOptions
+      ) =>
+        Effect.gen(function*() {
+          const { files, layer } = memory()
+          files.set("tape.json", JSON.stringify((yield* recorded()).cassette))
+          const replaying = Layer.provide(Recorder.layerReplay("tape.json", options), layer)
+          return yield* Effect.exit(Effect.provide(Effect.flatMap(HttpClient.HttpClient, program), replaying))
+        })
+      const first = (client: HttpClient.HttpClient) => textOf(client, chat(prompt))
+      const other = (client: HttpClient.HttpClient) => textOf(client, chat("Something else"))
+
+      it.effect("fails a program that succeeds without asking for all that was recorded, in either order", () =>
+        Effect.gen(function*() {
+          for (const mode of ["strict", "match"] as const) {
+            const defect = defectOf(yield* replayed(first, { mode }))
+            expect(defect).toContain("ReplayError: Recorder: 1 of 2 recorded exchanges not asked for\n")
+            expect(defect).toContain("  position 2: chatStream (POST /chat/completions)\n  Record it again if")
+          }
+        }))
+
+      it.effect("fails a program that catches whatever a changed request dies with", () =>
+        Effect.gen(function*() {
+          const defect = defectOf(yield* replayed((client) => Effect.catchCause(other(client), () => Effect.void)))
+          expect(defect).toContain("ReplayError: Recorder: chat (POST /chat/completions")
+          expect(defect).toContain("is not what was recorded at position 1")
+        }))
+
+      it.effect("says nothing of a program that fails by itself, and nothing where told so", () =>
+        Effect.gen(function*() {
+          const exit = yield* replayed((client) => Effect.andThen(first(client), Effect.fail("mine")))
+          expect(exit).toStrictEqual(Exit.fail("mine"))
+          expect(Exit.isSuccess(yield* replayed(first, { verifyOnClose: false }))).toBe(true)
+        }))
+
+      it.effect("lists ten of many", () =>
+        Effect.gen(function*() {
+          const { files, layer } = memory()
+          const { cassette } = yield* recorded()
+          const exchanges = Array.from({ length: 12 }, () => ({ ...cassette.exchanges[0]! }))
+          files.set("tape.json", JSON.stringify({ ...cassette, exchanges }))
+          const replaying = Layer.provide(Recorder.layerReplay("tape.json"), layer)
+          const defect = defectOf(yield* Effect.exit(Effect.provide(HttpClient.HttpClient, replaying)))
+          expect(defect).toContain("12 of 12 recorded exchanges")
+          expect(defect).toContain("  position 10: chat (POST /chat/completions)\n  … and 2 more\n")
+        }))
+
+      it.effect("does not miss what was left while recording", () =>
+        Effect.gen(function*() {
+          const { files, layer } = memory()
+          const { cassette } = yield* recorded()
+          const left = { ...cassette.exchanges[1]!, response: { left: true, waitMillis: 5 } }
+          files.set("tape.json", JSON.stringify({ ...cassette, exchanges: [cassette.exchanges[0], left] }))
+          const replaying = Layer.provide(Recorder.layerReplay("tape.json"), layer)
+          const exit = yield* Effect.exit(Effect.provide(Effect.flatMap(HttpClient.HttpClient, first), replaying))
+          expect(Exit.isSuccess(exit)).toBe(true)
+        }))
+    })
   })
 })
