@@ -193,11 +193,14 @@ export class BudgetExceededError extends Schema.TaggedError<BudgetExceededError>
   remainingNanoUsd: Schema.BigIntFromString
 }) {}
 
-/** Refuses a call because its lane's queue is full, or because it could not be admitted before its deadline. */
+/**
+ * Refuses a call because its lane's queue is full, because it could not be admitted before its deadline, or because the
+ * provider is down and the call has another target.
+ */
 export class LaneOverflowError extends Schema.TaggedError<LaneOverflowError>()("LaneOverflowError", {
   ...common,
   lane: Schema.String,
-  reason: Schema.Literals(["queue-full", "deadline"]),
+  reason: Schema.Literals(["queue-full", "deadline", "outage"]),
   /** When the lane expects to admit the call, as a wait from now. Encoded as milliseconds. */
   estimate: Schema.optional(Schema.DurationFromMillis),
   queued: Schema.optional(Schema.Int)

@@ -26,6 +26,9 @@
  * await Effect.runPromise(program) // => "small answers"
  * ```
  *
+ * While there is another target, a `Lane` inside does not hold the call back until an outage of its provider ends: it
+ * refuses it, and {@link CurrentIsLast} is how it knows. Calls that come when a probe is due are still sent.
+ *
  * **Gotchas**: `ExecutionPlan.CurrentMetadata` tells which step runs. A fallback answers with another model: note it
  * where results are compared.
  */
@@ -38,6 +41,9 @@ import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
+import { CurrentIsLast } from "./LastTarget.ts"
+
+export { CurrentIsLast } from "./LastTarget.ts"
 
 /** Describes the move to the next target. */
 export interface FallbackEvent<out T, out E> {
@@ -91,15 +97,22 @@ const checked = (where: string, targets: ReadonlyArray<unknown>): void => {
   if (targets.length === 0) OptionCheck.refuse(where, "targets", "a list of one or more", "an empty one")
 }
 
-/** Walks once over the targets: `next` is the target of the step that runs; a move to it is reported. */
+/** Says which target runs, and whether there is another one after it. */
+interface Step<out T> {
+  readonly target: T
+  readonly isLast: boolean
+}
+
+/** Walks once over the targets: `next` is the step that runs; a move to it is reported. */
 const begin = <T, E, R>(targets: Arr.NonEmptyReadonlyArray<T>, options: Options<T, E, R> | undefined) => {
   let last: { readonly error: E } | undefined
-  const next: Effect.Effect<T, never, R> = Effect.flatMap(ExecutionPlan.CurrentMetadata, ({ stepIndex }) => {
+  const next: Effect.Effect<Step<T>, never, R> = Effect.flatMap(ExecutionPlan.CurrentMetadata, ({ stepIndex }) => {
     const from = targets[stepIndex - 1]
     const to = targets[stepIndex] ?? targets[0]
-    if (last === undefined || from === undefined) return Effect.succeed(to)
+    const step: Step<T> = { target: to, isLast: stepIndex >= targets.length - 1 }
+    if (last === undefined || from === undefined) return Effect.succeed(step)
     const told = options?.onFallback?.({ error: last.error, from, to }) ?? Effect.void
-    return Metric.update(moves, 1).pipe(Effect.andThen(told), Effect.as(to))
+    return Metric.update(moves, 1).pipe(Effect.andThen(told), Effect.as(step))
   })
   return {
     next,
@@ -133,7 +146,12 @@ export const run: {
     checked("Fallback.run", targets)
     return Effect.suspend(() => {
       const walk = begin(targets, options)
-      return Effect.withExecutionPlan(Effect.tapError(Effect.flatMap(walk.next, f), walk.failed), walk.plan)
+      // the last target of a walk within another one is not the last of all: it keeps what it is told from outside
+      const step = Effect.flatMap(
+        walk.next,
+        ({ isLast, target }) => isLast ? f(target) : Effect.provideService(f(target), CurrentIsLast, false)
+      )
+      return Effect.withExecutionPlan(Effect.tapError(step, walk.failed), walk.plan)
     })
   }
 )
@@ -163,8 +181,12 @@ export const stream: {
     checked("Fallback.stream", targets)
     return Stream.suspend(() => {
       const walk = begin(targets, options)
+      const step = Stream.unwrap(Effect.map(
+        walk.next,
+        ({ isLast, target }) => isLast ? f(target) : Stream.provideService(f(target), CurrentIsLast, false)
+      ))
       return Stream.withExecutionPlan(
-        Stream.tapError(Stream.unwrap(Effect.map(walk.next, f)), walk.failed),
+        Stream.tapError(step, walk.failed),
         walk.plan,
         { preventFallbackOnPartialStream: true }
       )

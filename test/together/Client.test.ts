@@ -50,6 +50,31 @@ const answering = (answer: () => Response, options: Partial<Together.Options> = 
   return { sent, layer }
 }
 
+describe("a fallback", () => {
+  it.effect.each<["chat" | "chatStream"]>([["chat"], ["chatStream"]])(
+    "of a %s takes over within seconds while the model is down, without a deadline and without a breaker",
+    ([operation]) =>
+      virtually(Effect.gen(function*() {
+        const together = yield* Together.Together
+        yield* TogetherTest.always({ model: "a" }, Reply.overloaded)
+        yield* TogetherTest.always({ model: "b" }, operation === "chat" ? Reply.chat("up") : Reply.stream(["up"]))
+        const call = operation === "chat"
+          ? Effect.asVoid(together.chat(request, { fallback: ["b"] }))
+          : Stream.runDrain(together.chatStream(request, { fallback: ["b"] }))
+        const ends = yield* Effect.forEach(
+          Array.from({ length: 100 }, (_, n) => n),
+          (n) => Effect.andThen(Effect.sleep(n * 100), timed(call)),
+          { concurrency: "unbounded" }
+        )
+        expect(ends.filter(({ exit }) => Exit.isFailure(exit))).toEqual([])
+        expect(Math.max(...ends.map(({ seconds }) => seconds))).toBeLessThan(5)
+        const asked = (yield* TogetherTest.log).filter(({ sent }) => sent.model === "a").length
+        // the run of failures that is an outage, and its probes
+        expect([asked > 7, asked < 25]).toEqual([true, true])
+      }))
+  )
+})
+
 describe("a deadline", () => {
   it.effect("of a call stands in place of the client's, with a fallback too", () =>
     virtually(

@@ -8,7 +8,8 @@
  *            in time? ─ yes ─▶ queue by priority ─▶ head: wait over? ─ yes ┘
  *               │ no             │      ▲             │ no
  *               ▼                ▼      └── timer ◀───┘   (at the head's wait, or at the earliest deadline)
- *             refused ◀── deadline before the pause ends, or passed, or, by the learned limits, long before its turn
+ *             refused ◀── deadline before the pause ends, or passed, or, by the learned limits, long before its turn;
+ *                         or the provider is down, and the call has another target
  * ```
  *
  * What waits is a callback in an array; one timer per lane looks again. The fiber that happens to look lends its clock and
@@ -17,11 +18,10 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
-import { LaneOverflowError } from "../../domain/TogetherError.ts"
+import type { LaneOverflowError } from "../../domain/TogetherError.ts"
 import * as Estimate from "../../policy/lane/LaneEstimate.ts"
 import * as Kernel from "../../policy/lane/LaneKernel.ts"
 import * as Queue from "../../policy/lane/LaneQueue.ts"
@@ -30,6 +30,7 @@ import { Expiry, type Timed } from "./LaneExpiry.ts"
 import { Forecast } from "./LaneForecast.ts"
 import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
 import type * as LaneMetrics from "./LaneMetrics.ts"
+import * as Overflow from "./LaneOverflow.ts"
 import { LaneSleep, type Waiter as Sleeper } from "./LaneSleep.ts"
 import type * as LaneStore from "./LaneStore.ts"
 import * as Streams from "./LaneStreams.ts"
@@ -46,6 +47,7 @@ type Use<A, E, R> = (
 
 interface Waiter extends Queue.Entry, Timed, Sleeper<LaneOverflowError> {
   readonly use: Use<unknown, unknown, unknown>
+  readonly elsewhere: boolean
   ticket: Kernel.Ticket | undefined
 }
 
@@ -57,14 +59,16 @@ const passed = (deadlineAt: number | undefined, clock: Clock.Clock): boolean =>
   deadlineAt !== undefined && !(clock.currentTimeMillisUnsafe() <= deadlineAt)
 
 /** Sends the calls of one lane, each when its turn has come. */
-export class Dispatcher implements LaneMetrics.Counts {
-  readonly #key: string
+export class Dispatcher implements LaneMetrics.Counts, Overflow.Refusing {
+  readonly key: string
   readonly #cell: LaneStore.Cell
-  readonly #maxQueue: number
+  readonly maxQueue: number
   readonly #metrics: LaneMetrics.Bound
   readonly #decided: Decided
   readonly #queue = Queue.make<Waiter>()
   readonly #expiry = new Expiry<Waiter>()
+  /** Those of the queue that have another target. */
+  readonly #elsewhere = new Set<Waiter>()
   readonly #streams = new Streams.Streams()
   readonly #forecast = new Forecast()
   #blocker: Kernel.Blocker | undefined
@@ -73,9 +77,9 @@ export class Dispatcher implements LaneMetrics.Counts {
   #timerContext: Context.Context<never> | undefined
 
   constructor(key: string, cell: LaneStore.Cell, maxQueue: number, metrics: LaneMetrics.Bound, decided: Decided) {
-    this.#key = key
+    this.key = key
     this.#cell = cell
-    this.#maxQueue = maxQueue
+    this.maxQueue = maxQueue
     this.#metrics = metrics
     this.#decided = decided
   }
@@ -157,7 +161,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       const call = wanted(request, fiber)
       const clock = fiber.getRef(Clock.Clock)
       const now = Monotonic.seconds(clock)
-      if (passed(call.deadlineAt, clock)) return Effect.fail(this.#late(0))
+      if (passed(call.deadlineAt, clock)) return Effect.fail(Overflow.late(this, 0))
       const ticket = this.#atOnce(call, now, clock)
       if (ticket !== undefined) {
         this.#admitted(0, fiber)
@@ -178,6 +182,7 @@ export class Dispatcher implements LaneMetrics.Counts {
         since: Math.floor(now * 1000),
         deadlineAt: call.deadlineAt,
         lookAt: -1,
+        elsewhere: call.elsewhere,
         ticket: undefined
       }
       // it ends as `use` ends, or as the wait fails
@@ -230,7 +235,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     this.#metrics.waited(waitedSeconds, fiber.context)
     const { span } = fiber.cache
     if (span?._tag !== "Span" || span.status._tag === "Ended") return
-    span.attribute("lane.key", this.#key)
+    span.attribute("lane.key", this.key)
     span.attribute("lane.waited_ms", waitedSeconds * 1000)
   }
 
@@ -241,6 +246,10 @@ export class Dispatcher implements LaneMetrics.Counts {
     const clock = fiber.getRef(Clock.Clock)
     while (this.#queue.size > 0) {
       const state = this.advance(now, clock)
+      if (state.outage.down && this.#elsewhere.size > 0) {
+        this.#turnAway(state, now, fiber)
+        continue
+      }
       const streams = this.#room(state, now)
       const head = this.#next(state, streams)
       if (head === undefined) {
@@ -256,6 +265,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       if (state.outage.down) Queue.remove(this.#queue, head)
       else Queue.take(this.#queue, streams)
       this.#expiry.gone(head)
+      this.#elsewhere.delete(head)
       head.ticket = this.#admit(state, head, this.#blocker, now)
       this.#resume(head, Effect.void, fiber)
     }
@@ -274,10 +284,11 @@ export class Dispatcher implements LaneMetrics.Counts {
     if (expired.length === 0) return
     const state = this.advance(now, fiber.getRef(Clock.Clock))
     for (const one of expired) {
+      this.#elsewhere.delete(one)
       // once all of them are out: whoever comes again joins those that are left
       const again = this.#forecast.joining(one, state, this.#queue, this.#streams, now)
       const waited = Math.max(0, now - one.since / 1000)
-      this.#resume(one, Effect.fail(this.#late(again, waited)), fiber)
+      this.#resume(one, Effect.fail(Overflow.late(this, again, waited)), fiber)
     }
   }
 
@@ -297,10 +308,25 @@ export class Dispatcher implements LaneMetrics.Counts {
       else this.#expiry.lookAgain(one, waited, left)
     }
     for (const [one, estimate, waited] of vain) {
-      Queue.remove(this.#queue, one)
-      this.#expiry.gone(one)
-      this.#resume(one, Effect.fail(this.#late(estimate, waited, false)), fiber)
+      this.#out(one)
+      this.#resume(one, Effect.fail(Overflow.late(this, estimate, waited, false)), fiber)
     }
+  }
+
+  /** Refuses all that have another target: the provider is down. Whoever comes when a probe is due is the probe. */
+  #turnAway(state: Kernel.State, now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const [wait] = Kernel.wait(state, now)
+    for (const one of this.#elsewhere) {
+      this.#out(one)
+      this.#resume(one, Effect.fail(Overflow.down(this, wait)), fiber)
+    }
+  }
+
+  /** Takes one out of the queue that is not sent. */
+  #out(waiter: Waiter): void {
+    Queue.remove(this.#queue, waiter)
+    this.#expiry.gone(waiter)
+    this.#elsewhere.delete(waiter)
   }
 
   /** Wakes a waiter in a turn of its own: its work must not run inside the dispatcher. */
@@ -344,47 +370,15 @@ export class Dispatcher implements LaneMetrics.Counts {
     return this.#timerContext = Context.add(Context.make(Clock.Clock, clock), Scheduler.Scheduler, scheduler)
   }
 
-  /** Refuses a call for its deadline: one that has waited says so, and one whose deadline has passed names no estimate. */
-  #late(estimate: number, waitedSeconds?: number, again = true): LaneOverflowError {
-    const sent = `would be sent in ${estimate.toFixed(1)} s`
-    const deadline = waitedSeconds !== undefined
-      ? `it has waited ${waitedSeconds.toFixed(1)} s, and ${again ? `coming again now it ${sent}` : `${sent} more`}`
-      : estimate === 0
-      ? "its deadline leaves no time for it"
-      : `it ${sent}, after its deadline`
-    return this.#refused(
-      "deadline",
-      estimate,
-      `Lane ${this.#key} cannot send this call in time: ${deadline}. ` +
-        `${this.#queue.size} calls wait in the lane; send less, raise its priority or its deadline.`
-    )
-  }
-
-  #full(estimate: number): LaneOverflowError {
-    return this.#refused(
-      "queue-full",
-      estimate,
-      `The queue of lane ${this.#key} is full: ${this.#queue.size} calls wait, which takes ` +
-        `${estimate.toFixed(1)} s at the learned limits. Send less, or raise maxQueue (${this.#maxQueue}).`
-    )
-  }
-
-  #refused(reason: LaneOverflowError["reason"], estimate: number, message: string): LaneOverflowError {
-    return new LaneOverflowError({
-      message,
-      lane: this.#key,
-      reason,
-      estimate: Duration.millis(estimate * 1000),
-      queued: this.#queue.size
-    })
-  }
-
   /** Refuses a call that must not wait, or returns nothing. */
   #overflow(call: Wanted, state: Kernel.State, now: number, clock: Clock.Clock): LaneOverflowError | undefined {
-    if (this.#queue.size >= this.#maxQueue) return this.#full(this.estimate(state, now))
+    if (call.elsewhere && state.outage.down) return Overflow.down(this, Kernel.wait(state, now, call.tokens)[0])
+    if (this.#queue.size >= this.maxQueue) return Overflow.full(this, this.estimate(state, now))
     if (call.deadlineAt === undefined) return undefined
     const estimate = this.#forecast.joining(call, state, this.#queue, this.#streams, now)
-    return clock.currentTimeMillisUnsafe() + estimate * 1000 <= call.deadlineAt ? undefined : this.#late(estimate)
+    return clock.currentTimeMillisUnsafe() + estimate * 1000 <= call.deadlineAt
+      ? undefined
+      : Overflow.late(this, estimate)
   }
 
   readonly #sleep = new LaneSleep<Waiter, LaneOverflowError>({
@@ -406,6 +400,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     waiter.gone = false
     Queue.add(this.#queue, waiter)
     this.#expiry.add(waiter, fiber.getRef(Clock.Clock))
+    if (waiter.elsewhere) this.#elsewhere.add(waiter)
     const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const head = this.#head(now)
     // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
@@ -418,8 +413,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     if (waiter.gone) return
     const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const wasHead = this.#head(now) === waiter
-    Queue.remove(this.#queue, waiter)
-    this.#expiry.gone(waiter)
+    this.#out(waiter)
     if (wasHead || this.#head(now) === undefined) this.#dispatch(now, fiber)
   }
 }

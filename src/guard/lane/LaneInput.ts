@@ -8,6 +8,7 @@ import * as Kernel from "../../policy/lane/LaneKernel.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
 import { CurrentDeadline } from "../Deadline.ts"
 import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
+import { CurrentIsLast } from "../LastTarget.ts"
 import * as Millis from "../Millis.ts"
 import { CurrentProbe } from "../Probe.ts"
 
@@ -42,6 +43,8 @@ export interface Wanted {
   readonly stream: boolean
   readonly tokens: number
   readonly deadlineAt: number | undefined
+  /** Another target can serve the call, so that it does not wait for a provider that is down. */
+  readonly elsewhere: boolean
 }
 
 /**
@@ -59,7 +62,9 @@ export const wanted = (request: LaneRequest, fiber: Fiber.Fiber<unknown, unknown
     retry: probe ? false : request.retry ?? defaults.retry,
     stream: request.stream ?? defaults.stream,
     tokens,
-    deadlineAt: request.deadlineAt ?? (deadline === undefined ? undefined : deadline.at - deadline.minAttempt)
+    deadlineAt: request.deadlineAt ?? (deadline === undefined ? undefined : deadline.at - deadline.minAttempt),
+    // the probe of a circuit is to find out whether the provider is up
+    elsewhere: !probe && !fiber.getRef(CurrentIsLast)
   }
 }
 
