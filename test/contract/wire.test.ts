@@ -13,9 +13,10 @@ import { draws } from "../fuzz/generate.ts"
 import * as Document from "./document.ts"
 import { differences, write } from "./valid.ts"
 
+/** Is a call: with its request, or of an answer, so that it asks for as much as that holds. */
 type Called = (
   together: Together.Service,
-  request: never
+  given: never
 ) => Effect.Effect<unknown, TogetherError.TogetherError>
 
 const rounds = 60
@@ -25,11 +26,17 @@ const job = { model: "m", training_file: "f" }
 const itself = (answer: Document.Node): unknown => answer
 const data = (answer: Document.Node): unknown => answer["data"]
 
+/** Lists a text for each vector of an answer. */
+const texts = (answer: Document.Node): ReadonlyArray<string> => (data(answer) as ReadonlyArray<unknown>).map(() => "?")
+/** Answers with a vector for each text of a request. */
+const vectors = ({ input }: Document.Node): Reply.Reply =>
+  Reply.embeddings(Array.isArray(input) ? input.map(() => [1]) : [[1]])
+
 /** Lists the calls with an answer, and what of it they give. */
 const answered: ReadonlyArray<readonly [operation: string, call: Called, given: typeof itself]> = [
   ["post /chat/completions", (t) => t.chat({ model: "m", messages }), itself],
   ["post /completions", (t) => t.completions({ model: "m", prompt: "?" }), itself],
-  ["post /embeddings", (t) => t.embeddings({ model: "m", input: "?" }), itself],
+  ["post /embeddings", (t, answer) => t.embeddings({ model: "m", input: texts(answer) }), itself],
   ["post /rerank", (t) => t.rerank({ model: "m", query: "?", documents: ["a"] }), itself],
   ["post /images/generations", (t) => t.images({ model: "m", prompt: "?" }), itself],
   ["get /models", (t) => t.models(), itself],
@@ -53,10 +60,10 @@ const answered: ReadonlyArray<readonly [operation: string, call: Called, given: 
 ]
 
 /** Lists the calls with a request, and an answer that they take. */
-const requested: ReadonlyArray<readonly [operation: string, call: Called, answer: Reply.Reply]> = [
+const requested: ReadonlyArray<readonly [operation: string, call: Called, answer: Reply.Reply | typeof vectors]> = [
   ["post /chat/completions", (t, request) => t.chat(request), Reply.chat("x")],
   ["post /completions", (t, request) => t.completions(request), Reply.completion("x")],
-  ["post /embeddings", (t, request) => t.embeddings(request), Reply.embeddings([[1]])],
+  ["post /embeddings", (t, request) => t.embeddings(request), vectors],
   ["post /rerank", (t, request) => t.rerank(request), Reply.rerank([[0, 1]])],
   ["post /images/generations", (t, request) => t.images(request), Reply.images(["x"])],
   ["post /batches", (t, request) => t.batches.create(request), Reply.json({ job: { id: "b" } })],
@@ -143,7 +150,7 @@ describe("The wire and the OpenAPI document", () => {
           const answer = write(api, answerOf(api, operation), draws(seed)) as Document.Node
           if (isNoAnswer(operation, answer)) return Effect.succeed([])
           return TogetherTest.reply(Reply.json(answer)).pipe(
-            Effect.andThen(call(together, undefined as never)),
+            Effect.andThen(call(together, answer as never)),
             Effect.map((read) => differences(given(answer), read))
           )
         }),
@@ -156,7 +163,7 @@ describe("The wire and the OpenAPI document", () => {
       Effect.map(
         each((seed) => {
           const request = complete(Document.node(write(api, requestOf(api, operation), draws(seed))))
-          return TogetherTest.reply(answer).pipe(
+          return TogetherTest.reply(typeof answer === "function" ? answer(request) : answer).pipe(
             // the types of a request are what is in question
             Effect.andThen(call(together, request as never)),
             Effect.andThen(TogetherTest.sent),
