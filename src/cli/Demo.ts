@@ -40,7 +40,7 @@ export const check = (path: string, text: string): Effect.Effect<Simulation.Opti
   })
   return Result.isSuccess(parsed)
     ? Effect.succeed(parsed.success)
-    : Effect.fail(new UsageError({ message: `${path} holds no options of a simulation: ${parsed.failure}` }))
+    : Effect.fail(new UsageError({ message: `no options of a simulation in ${path}: ${parsed.failure}` }))
 }
 
 /**

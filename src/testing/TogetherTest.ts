@@ -139,6 +139,8 @@ export const make = (options?: Options): Effect.Effect<Service> =>
     const unmatched = options?.unmatched ?? defaults.unmatched
     const rules: Array<Rule> = []
     const unexpected: Array<UnexpectedRequestError> = []
+    /** What rules without an end answered: a rule after them never saw it. */
+    const taken: Array<{ readonly sent: Sent.Sent; readonly by: Rule }> = []
     const pending = yield* Queue.unbounded<Pending>()
     /** Requests that wait, and that nobody has looked at yet. */
     const parked = new Set<Sent.Sent>()
@@ -147,7 +149,9 @@ export const make = (options?: Options): Effect.Effect<Service> =>
     const responderFor = (sent: Sent.Sent): Responder | undefined => {
       for (const rule of rules) {
         if (rule.responders.length === 0 || !Sent.matches(rule.matcher, sent)) continue
-        return rule.forever ? rule.responders[0] : rule.responders.shift()
+        if (!rule.forever) return rule.responders.shift()
+        taken.push({ sent, by: rule })
+        return rule.responders[0]
       }
       return undefined
     }
@@ -164,10 +168,10 @@ export const make = (options?: Options): Effect.Effect<Service> =>
       })
 
     /** Takes the next request whose program still waits for it. */
-    const taken: Effect.Effect<Pending> = Effect.filterOrElse(
+    const fresh: Effect.Effect<Pending> = Effect.filterOrElse(
       Queue.take(pending),
       (next) => parked.delete(next.sent),
-      () => taken
+      () => fresh
     )
 
     const decide = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
@@ -187,13 +191,24 @@ export const make = (options?: Options): Effect.Effect<Service> =>
     const scripted = answering(decide)
     const tap = Wiretap.make(options?.faults === undefined ? scripted : yield* Faults.wrap(scripted, options.faults))
 
+    /** Says which `always` answered what a later rule would have picked; a predicate is not asked again. */
+    const shadow = (rule: Rule): string => {
+      const after = (by: Rule) => rules.indexOf(by) < rules.indexOf(rule)
+      const first = typeof rule.matcher === "function"
+        ? undefined
+        : taken.find(({ by, sent }) => after(by) && Sent.matches(rule.matcher, sent))
+      return first === undefined
+        ? ""
+        : `, since an earlier always (${Sent.describeMatcher(first.by.matcher)}) answers these requests: script it last`
+    }
+
     const problems = (): ReadonlyArray<string> => [
       ...unexpected.map((error) => error.message),
       ...Array.from(parked, (sent) => `TogetherTest: ${Sent.describe(sent)} waits for a next that never came`),
       ...rules.filter((rule) => !rule.forever && rule.responders.length > 0).map((rule) =>
         `TogetherTest: ${rule.responders.length} scripted ${rule.responders.length === 1 ? "reply" : "replies"} for ${
           Sent.describeMatcher(rule.matcher)
-        } never used`
+        } never used${shadow(rule)}`
       )
     ]
 
@@ -204,7 +219,7 @@ export const make = (options?: Options): Effect.Effect<Service> =>
       always: (matcher, reply) => Effect.sync(() => void rules.push({ matcher, responders: [reply], forever: true })),
       next: Effect.suspend(() => {
         awaiting++
-        return Effect.ensuring(taken, Effect.sync(() => void awaiting--))
+        return Effect.ensuring(fresh, Effect.sync(() => void awaiting--))
       }),
       log: Effect.sync(tap.entries),
       open: Effect.sync(tap.open),

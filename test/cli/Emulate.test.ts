@@ -100,7 +100,7 @@ describe.concurrent("emulate", () => {
         expect([code, err]).toEqual([2, expect.stringContaining("--scale must be in [1e-6, 1e6], got")])
       }
       const config = shell.write("c.json", JSON.stringify({ limitz: {} }))
-      expect((yield* shell.run(["emulate", "--config", config])).err).toContain("holds no options of a simulation")
+      expect((yield* shell.run(["emulate", "--config", config])).err).toContain("no options of a simulation in ")
       expect((yield* shell.run(["emulate", "--config", shell.path("none.json")])).err).toContain("cannot read")
     })))
 })

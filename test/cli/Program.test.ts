@@ -55,7 +55,7 @@ describe.concurrent("effect-together", () => {
         [["explain", "banana"], "is no status, error name or error body. Try:"],
         [["explain", "not json"], "is no status, error name or error body. Try:"],
         [["explain", "ratelimiterror"], "Did you mean RateLimitError?"],
-        [["simulate", input, "--requests-per-second", "-1"], "these flags holds no options of a simulation"],
+        [["simulate", input, "--requests-per-second", "-1"], "no options of a simulation in these flags"],
         [["schedule", "--attempts", "0"], "must be 1 or more"],
         [["schedule", "--retry-after", "-3"], "--retry-after must be above 0, got -3"],
         [["run", input, "--requests-per-minute", "-5"], "--requests-per-minute must be above 0, got -5"],

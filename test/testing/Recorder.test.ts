@@ -204,7 +204,7 @@ describe("Recorder", () => {
         const cassette = yield* recording.cassette
         expect(yield* textOf(yield* Recorder.replay(cassette), upload("{\"n\":1}"))).toContain("file-1")
         const changed = yield* Effect.exit(textOf(yield* Recorder.replay(cassette), upload("{\"n\":2}")))
-        expect(defectOf(changed)).toContain("It differs in a prompt")
+        expect(defectOf(changed)).toContain("It differs in a prompt or a file")
       }))
 
     it.effect("finds a key that lies across two pieces, and one in binary", () =>

@@ -113,6 +113,24 @@ describe("TogetherTest", () => {
         expect(String(defectOf(exit))).toContain("1 scripted reply for any request never used")
       }))
 
+    it.effect("says when an earlier rule answers all that a scripted reply was meant for", () =>
+      Effect.gen(function*() {
+        const unusedAfter = (matcher: Sent.Matcher, isLast = false) =>
+          Effect.gen(function*() {
+            const always = TogetherTest.always({ operation: "chat" }, Reply.chat("hello"))
+            const on = TogetherTest.on(matcher, Reply.chat("a"), Reply.chat("b"))
+            yield* Effect.andThen(isLast ? on : always, isLast ? always : on)
+            yield* textOf("hi")
+          }).pipe(Effect.provide(TogetherTest.layerHttp()), Effect.exit, Effect.map((exit) => String(defectOf(exit))))
+        expect(yield* unusedAfter("*")).toContain(
+          "2 scripted replies for any request never used, since an earlier always ({\"operation\":\"chat\"}) answers these " +
+            "requests: script it last\n"
+        )
+        expect(yield* unusedAfter("models")).toContain("2 scripted replies for models never used\n")
+        expect(yield* unusedAfter(() => true)).toContain("2 scripted replies for a predicate never used\n")
+        expect(yield* unusedAfter("*", true)).toContain("1 scripted reply for any request never used\n")
+      }))
+
     it.effect("fails the test when the program swallows an unexpected request", () =>
       Effect.gen(function*() {
         const exit = yield* Effect.exit(

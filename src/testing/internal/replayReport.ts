@@ -27,7 +27,9 @@ export const refused = (
     const now = CassetteRedaction.make(sent, keepsPrompts).request
     const edits = TextDiff.lines(pretty(closest), pretty(now))
     const diff = TextDiff.unified(edits, { fromFile: "recorded", toFile: "sent", context: 2 }).trimEnd()
-    const same = isOlder ? "  It looks the same." : "  It differs in a prompt, which the cassette does not store."
+    const same = isOlder
+      ? "  It looks the same."
+      : "  It differs in a prompt or a file, which the cassette does not store."
     if (diff !== "" || known === undefined) lines.push(diff === "" ? same : diff)
   }
   if (known !== undefined) lines.push(known)
