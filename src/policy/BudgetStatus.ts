@@ -31,6 +31,13 @@ const isOpen = (budget: Budget.Budget): boolean =>
 
 const dateOf = (day: number): string => DateTime.formatIsoDateUtc(DateTime.makeUnsafe(day * 86_400_000))
 
+const dated = (found: Budget.Dimensions): Budget.Dimensions =>
+  found.day === undefined ? found : { ...found, day: dateOf(Number(found.day)) }
+
+/** Reads what a counter of a budget counts apart; `day` as a date. */
+export const dimensionsOf = (budget: Budget.Budget, counter: string): Budget.Dimensions =>
+  dated(Budget.dimensionsOf(budget, counter) ?? {})
+
 /**
  * Lists what is left now, in the order of the budgets: the counters of the present run and day.
  *
@@ -50,8 +57,7 @@ export const list = (state: Ledger.State, now: number): ReadonlyArray<BudgetStat
       const isNow = (found?.run ?? state.run) === state.run && Number(found?.day ?? day) === day
       if (found === undefined || !isNow) return []
       const sums = Ledger.tally(state.counters, counter)
-      const dimensions = found.day === undefined ? found : { ...found, day: dateOf(day) }
-      return [{ budget, dimensions, counter, tally: sums, remaining: Ledger.remaining(budget, sums) }]
+      return [{ budget, dimensions: dated(found), counter, tally: sums, remaining: Ledger.remaining(budget, sums) }]
     })
   )
 }

@@ -58,6 +58,33 @@ describe("CreditAlerts", () => {
         })
     ))
 
+  it.effect("tells whose a counter is, where a budget has one for each account, label and day", () =>
+    listening(
+      { budgets: [Budget.make({ name: "team", limit: "$1", per: ["account", "label", "day"], warnAt: [0.5] })] },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          yield* TestClock.setTime(Date.UTC(2026, 0, 31, 12))
+          const of = (account: string, amount: number) => ({ ...call(amount), account, label: "search" })
+          yield* credits.run(ok, of("acme", 60))
+          yield* credits.run(ok, { ...of("tiny", 10), estimate: Price.range(0n, cents(5)) })
+          const error = yield* Effect.flip(credits.run(ok, of("acme", 50)))
+          yield* Effect.yieldNow
+          const dimensions = { account: "acme", label: "search", day: "2026-01-31" }
+          const whose = "\"team\" of account \"acme\" and label \"search\""
+          expect(alerts).toMatchObject([
+            { _tag: "BudgetNearLimit", dimensions, message: `Budget ${whose} is 50 % spent: $0.60 of $1.00.` },
+            {
+              _tag: "SettledAboveEstimate",
+              account: "tiny",
+              label: "search",
+              message: expect.stringMatching(/^A call of account "tiny" and label "search" cost \$0\.10/)
+            },
+            { _tag: "BudgetExceeded", dimensions, message: error.message }
+          ])
+          expect(error.message).toContain(`but budget ${whose} has $0.40 of $1.00 left`)
+        })
+    ))
+
   it.effect("tells a threshold once where calls settle at the same time and the store is slow", () =>
     listening(
       { budgets: [Budget.make({ name: "run", limit: "$1", warnAt: [0.5] })] },
@@ -259,7 +286,9 @@ describe("CreditAlerts", () => {
             )
           )
         )
-      expect(alerts.map(({ message }) => message)).toEqual(["Budget \"account\" is 95 % spent: $0.96 of $1.00."])
+      expect(alerts.map(({ message }) => message)).toEqual([
+        "Budget \"account\" of account \"default\" is 95 % spent: $0.96 of $1.00."
+      ])
     }))
 
   it.effect("tells with the first call that the ledger could not be written when it was opened", () =>
@@ -297,9 +326,20 @@ describe("CreditAlerts", () => {
         refusals: 1,
         message: "sends again"
       })),
+      Effect.andThen(CreditAlerts.log({
+        _tag: "BudgetNearLimit",
+        at: 9,
+        budget: "b",
+        dimensions: { account: "acme", day: "2026-01-31" },
+        threshold: 0.5,
+        settled: 1n,
+        limit: 2n,
+        message: "half"
+      })),
       Effect.andThen(Effect.sync(() => {
         expect(logged[0]).toMatch(/level=WARN .*message="disk full" credits\._tag=LedgerUnwritable credits\.at=7/i)
         expect(logged[1]).toMatch(/level=INFO .*message="sends again" .*credits\.by=hand/i)
+        expect(logged[2]).toMatch(/message=half .*credits\.account=acme credits\.day=2026-01-31/)
       })),
       Effect.provide(Logger.layer([logger]))
     )

@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Money from "../../domain/Money.ts"
+import type * as Budget from "../../policy/Budget.ts"
 import type { Event } from "./AccountGate.ts"
 
 interface Common {
@@ -24,6 +25,8 @@ export type Alert =
     | {
       readonly _tag: "BudgetNearLimit"
       readonly budget: string
+      /** What the budget counts apart: whose it is, and of which day; as in `credits.report`. */
+      readonly dimensions: Budget.Dimensions
       readonly threshold: number
       readonly settled: Money.NanoUsd
       readonly limit: Money.NanoUsd
@@ -32,12 +35,15 @@ export type Alert =
     | {
       readonly _tag: "BudgetExceeded"
       readonly budget: string
+      /** As of `BudgetNearLimit`. */
+      readonly dimensions: Budget.Dimensions
       readonly needed: Money.NanoUsd
       readonly remaining: Money.NanoUsd
     }
     /** A call cost more than the upper bound of its estimate. */
     | {
       readonly _tag: "SettledAboveEstimate"
+      readonly account: string
       readonly label: string
       readonly reserved: Money.NanoUsd
       readonly cost: Money.NanoUsd
@@ -73,9 +79,10 @@ export type Alert =
 
 /** Logs an alert: `Resumed` as information, all else as a warning. */
 export const log = (alert: Alert): Effect.Effect<void> => {
-  const { message, ...fields } = alert
+  const { message, ...rest } = alert
+  const { dimensions, ...fields } = { dimensions: {}, ...rest }
   const annotated = Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [`credits.${name}`, String(value)])
+    Object.entries({ ...fields, ...dimensions }).map(([name, value]) => [`credits.${name}`, String(value)])
   )
   return (alert._tag === "Resumed" ? Effect.logInfo(message) : Effect.logWarning(message)).pipe(
     Effect.annotateLogs(annotated)

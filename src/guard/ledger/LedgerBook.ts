@@ -75,15 +75,15 @@ const written = (needed: Money.NanoUsd, remaining: Money.NanoUsd) =>
   Money.format(needed) === Money.format(remaining) ? (amount: Money.NanoUsd) => `$${Money.toUsd(amount)}` : Money.format
 
 const refusal = (refused: LedgerNews.Refused, estimate: Price.Estimate, after: After | undefined) => {
-  const { budget, needed, reason, remaining } = refused
+  const { budget, counter, needed, reason, remaining } = refused
   const again = after !== undefined
   const write = written(needed, remaining)
   return new BudgetExceededError({
     message: reason === "unknown-price" && estimate._tag === "Unknown"
       ? Remedy.unknownPrice(estimate.reason)
-      : `The ${again ? "attempt" : "call"} may cost up to ${write(needed)}, but budget "${budget.name}" has ${
-        write(remaining)
-      } of ${write(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
+      : `The ${again ? "attempt" : "call"} may cost up to ${write(needed)}, but budget ${
+        LedgerNews.named(budget, counter)
+      } has ${write(remaining)} of ${write(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
     cause: after?.failure,
     reason,
     budget: budget.name,

@@ -15,6 +15,8 @@ import * as Money from "../../domain/Money.ts"
 import * as Remedy from "../../domain/Remedy.ts"
 import type { BudgetExceededError } from "../../domain/TogetherError.ts"
 import type * as AutoRecharge from "../../policy/AutoRecharge.ts"
+import type * as Budget from "../../policy/Budget.ts"
+import * as BudgetStatus from "../../policy/BudgetStatus.ts"
 import * as Forecast from "../../policy/Forecast.ts"
 import * as Ledger from "../../policy/Ledger.ts"
 import type { Alert } from "../credits/CreditAlerts.ts"
@@ -59,14 +61,25 @@ export interface News {
   readonly forecast: (account: string, now: number) => Forecast.Forecast | undefined
 }
 
-const ofCrossing = ({ budget, settled, threshold }: Ledger.Crossing, at: number): Alert => ({
+/** Names a budget, and whose counter of it, where it has one for each account or label. */
+export const named = (budget: Budget.Budget, counter: string): string => {
+  const { account, label } = BudgetStatus.dimensionsOf(budget, counter)
+  const whose = [
+    ...(account === undefined || budget.account !== undefined ? [] : [`account "${account}"`]),
+    ...(label === undefined || budget.label !== undefined ? [] : [`label "${label}"`])
+  ]
+  return `"${budget.name}"${whose.length === 0 ? "" : ` of ${whose.join(" and ")}`}`
+}
+
+const ofCrossing = ({ budget, counter, settled, threshold }: Ledger.Crossing, at: number): Alert => ({
   _tag: "BudgetNearLimit",
   at,
   budget: budget.name,
+  dimensions: BudgetStatus.dimensionsOf(budget, counter),
   threshold,
   settled,
   limit: budget.limit,
-  message: `Budget "${budget.name}" is ${Math.round(threshold * 100)} % spent: ${Money.format(settled)} of ${
+  message: `Budget ${named(budget, counter)} is ${Math.round(threshold * 100)} % spent: ${Money.format(settled)} of ${
     Money.format(budget.limit)
   }.`
 })
@@ -134,18 +147,21 @@ export const make = (options: Options): News => {
   }
 
   const tellOvershoot = (reserve: Ledger.Reserve, cost: Money.NanoUsd, at: number): Effect.Effect<void> => {
-    const { high, label } = reserve
+    const { account, high, label } = reserve
     if (high === undefined || cost <= high) return Effect.void
     return Effect.andThen(
       Metric.update(Telemetry.overshoot, Money.toNumber(cost - high)),
       publish({
         _tag: "SettledAboveEstimate",
         at,
+        account,
         label,
         reserved: high,
         cost,
         message:
-          `A call cost ${Money.format(cost)}, more than the ${Money.format(high)} reserved for it: its estimate ` +
+          `A call of account "${account}"${label === "" ? "" : ` and label "${label}"`} cost ${
+            Money.format(cost)
+          }, more than the ${Money.format(high)} reserved for it: its estimate ` +
           "is too low. Set max_tokens, and raise inputMargin where the input has more tokens than its length suggests."
       })
     )
@@ -198,7 +214,15 @@ export const make = (options: Options): News => {
         toldRefused.add(news)
         return Effect.andThen(
           counted,
-          publish({ _tag: "BudgetExceeded", at, budget: budget.name, needed, remaining, message: error.message })
+          publish({
+            _tag: "BudgetExceeded",
+            at,
+            budget: budget.name,
+            dimensions: BudgetStatus.dimensionsOf(budget, counter),
+            needed,
+            remaining,
+            message: error.message
+          })
         )
       }),
     stated: (account) => void toldLow.delete(account),
