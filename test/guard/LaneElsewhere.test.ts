@@ -31,7 +31,7 @@ describe("Lane, where a call has another target", () => {
       const begun = yield* Clock.currentTimeMillis
       const refused = yield* Effect.flip(call)
       expect(refused).toMatchObject({ _tag: "LaneOverflowError", reason: "outage", queued: 0 })
-      expect(refused.message).toMatch(/fails everything, and this call has another target/)
+      expect(refused.message).toMatch(/fails everything, and this call does not wait until it is up again/)
       expect([sent, (yield* Clock.currentTimeMillis) - begun]).toEqual([0, 0])
       yield* Effect.sleep(refused._tag === "LaneOverflowError" ? refused.estimate ?? 0 : 0)
       expect([(yield* Effect.flip(call))._tag, sent]).toEqual(["OverloadedError", 1])

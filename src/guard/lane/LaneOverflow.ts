@@ -53,6 +53,6 @@ export const down = (lane: Refusing, estimate: number): LaneOverflowError =>
     lane,
     "outage",
     estimate,
-    `The provider of lane ${lane.key} fails everything, and this call has another target: it is not held back until the ` +
-      `provider is up again, but refused. The next probe is due in ${estimate.toFixed(1)} s.`
+    `The provider of lane ${lane.key} fails everything, and this call does not wait until it is up again, since another ` +
+      `target may serve it. The next probe is due in ${estimate.toFixed(1)} s.`
   )
