@@ -267,6 +267,7 @@ describe("VirtualClock", () => {
         expect(yield* reason(Effect.flatMap(Latch.make(false), (latch) => latch.await))).toBe("deadlock")
         const { exit } = yield* VirtualClock.run(Effect.never)
         expect(VirtualClock.hang(exit)?.message).toContain("needs VirtualClock.io")
+        expect(VirtualClock.hang(exit)?.message).toContain("; 1 fiber live")
       }))
 
     it.effect("is a deadlock after the timers ran out, with the time it came to", () =>

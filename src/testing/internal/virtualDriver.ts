@@ -304,7 +304,7 @@ export class Driver {
       elapsed: Duration.millis(this.elapsed),
       message: `VirtualClock.run: ${reason} after ${
         Duration.format(Duration.millis(this.elapsed))
-      } of virtual time: ${why}; ${this.fibers} fibers live${where}`
+      } of virtual time: ${why}; ${this.fibers} ${this.fibers === 1 ? "fiber" : "fibers"} live${where}`
     })
     this.limitMillis += this.settings.limitMillis
     this.quiet = 0
