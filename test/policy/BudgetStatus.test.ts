@@ -45,4 +45,11 @@ describe("BudgetStatus", () => {
       ])
     })
   })
+
+  it("dimensionsOf tells nothing of a counter of another budget", () => {
+    const budget = Budget.make({ name: "team", limit: 10n, per: ["account", "day"] })
+    const counter = Budget.counterOf(budget, { run: "r", account: "k", label: "l", day: 20_001 }) ?? ""
+    expect(BudgetStatus.dimensionsOf(budget, counter)).toEqual({ account: "k", day: "2024-10-05" })
+    expect(BudgetStatus.dimensionsOf(budget, "other")).toEqual({})
+  })
 })
