@@ -49,13 +49,6 @@ export const percent = (share: number): string => `${Math.round(share * 100)}%`
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`
 
-/** Keeps the first of many texts, and has a last one tell how many others there are. */
-export const first = (
-  texts: ReadonlyArray<string>,
-  most: number,
-  others: (count: number) => string
-): ReadonlyArray<string> => texts.length <= most ? texts : [...texts.slice(0, most), others(texts.length - most)]
-
 /** Reads a span as people write it (`90s`, `10m`, `1.5h`, `2 days`) into milliseconds, or nothing. */
 export const parseSpan = (text: string): number | undefined => {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?|d|days?)$/.exec(text.trim())

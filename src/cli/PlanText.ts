@@ -1,4 +1,5 @@
 /** Draws what a file would take: as a table with notes, or as JSON. */
+import * as Enumeration from "../domain/Enumeration.ts"
 import * as Money from "../domain/Money.ts"
 import type * as BatchParts from "../job/batch/BatchParts.ts"
 import * as PriceTable from "../together/PriceTable.ts"
@@ -115,7 +116,7 @@ const cost = ({ plan }: Drawn, style: Style.Style): ReadonlyArray<string> => {
       ? [`${Format.count(plan.models.size - keep.models)} more models are not listed: --json has them`]
       : []),
     ...(plan.models.size > 1 ? [`all models: ${low} – ${high}, expected ${expected}`] : []),
-    ...Format.first(unpriced, keep.unpriced, othersUnpriced).map(style.yellow),
+    ...Enumeration.first(unpriced, keep.unpriced, othersUnpriced).map(style.yellow),
     ...(open === 0 ? [] : [style.yellow(
       `${
         Format.plural(open, "row")

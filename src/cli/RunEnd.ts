@@ -1,4 +1,5 @@
 /** How a run ended, for those who report it: its report, why it stopped, and what it left undone. */
+import * as Enumeration from "../domain/Enumeration.ts"
 import type { BudgetExceededError } from "../domain/TogetherError.ts"
 import type * as Job from "../job/Job.ts"
 import type * as Report from "../job/Report.ts"
@@ -57,7 +58,7 @@ const overBudget = (end: Stopped, error: BudgetExceededError): string => {
 }
 
 const abandoned = (ending: Job.Ending): string =>
-  Format.first(
+  Enumeration.first(
     Array.from(
       ending.abandoned,
       ([model, { error, rows }]) =>

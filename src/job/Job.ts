@@ -30,6 +30,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
+import * as Enumeration from "../domain/Enumeration.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import * as Millis from "../guard/Millis.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
@@ -160,10 +161,11 @@ const reasonOf = (stop: Stop.Stop, { abandoned }: Pick<Ending, "abandoned">): st
     case "InputChanged":
       return stop.error.message
     case "Abandoned":
-      return [
-        ...Array.from(abandoned).slice(0, 10).map(([model, { error }]) => `of ${model}, ${error.message}`),
-        ...(abandoned.size > 10 ? [`and of ${abandoned.size - 10} more models`] : [])
-      ].join("; ")
+      return Enumeration.first(
+        Array.from(abandoned, ([model, { error }]) => `of ${model}, ${error.message}`),
+        10,
+        (others) => `and of ${others} more models`
+      ).join("; ")
   }
 }
 
