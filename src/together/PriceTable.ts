@@ -19,6 +19,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Money from "../domain/Money.ts"
+import * as Millis from "../guard/Millis.ts"
 import type * as Price from "../policy/Price.ts"
 import type { Model } from "./Models.ts"
 
@@ -145,8 +146,7 @@ const tokensOf = ({ pricing, type }: Model, earlier: Tokens | undefined): Tokens
  * **Details**: `input` and `output` are USD per million tokens. A zero means that the endpoint does not know a price,
  * so that side keeps its earlier price, or else the model's tokens have no price. Only in models of type `embedding`
  * and `rerank` is a zero for the output a price. `hourly` is USD per hour of a dedicated replica, `context_length`
- * tokens.
- * `base` and `finetune` have no documented unit and are not read.
+ * tokens. `base` and `finetune` have no documented unit and are not read.
  *
  * @param asOf the day of the answer, for the source of the price
  * @param earlier what is known of prices without this answer. Default: the shipped table
@@ -212,9 +212,9 @@ export interface Options<E, R> {
   readonly models: Effect.Effect<ReadonlyArray<Model>, E, R>
   /** Prices that override all others: contracts, dedicated endpoints, new models. */
   readonly stated?: ReadonlyArray<Price.ModelPrice> | undefined
-  /** How long an answer of `GET /models` is used. Default: 6 hours. */
+  /** How long an answer of `GET /models` is used, at least 0. Default: 6 hours. */
   readonly timeToLive?: Duration.Input | undefined
-  /** How long after a failure `GET /models` is not asked again. Default: 1 minute. */
+  /** How long after a failure `GET /models` is not asked again, at least 0. Default: 1 minute. */
   readonly retryAfter?: Duration.Input | undefined
 }
 
@@ -231,6 +231,8 @@ export interface PriceTable<R> {
  *
  * **Details**: many callers of `refresh` that meet share one request. While `GET /models` fails, the prices are the
  * last ones that came, else the shipped ones; a warning says so once per failure.
+ *
+ * **Errors**: defects with `RangeError` for a time that is none, or below 0.
  *
  * **Example**
  *
@@ -259,6 +261,9 @@ export interface PriceTable<R> {
 export const make = <E, R>(options: Options<E, R>): Effect.Effect<PriceTable<R>> =>
   Effect.suspend(() => {
     const stated = options.stated ?? []
+    const span = (field: "timeToLive" | "retryAfter") =>
+      Millis.notNegative(`PriceTable.make: ${field}`, options[field] ?? defaults[field])
+    const [timeToLive, retryAfter] = [span("timeToLive"), span("retryAfter")]
     let latest = lookup(shipped, stated)
     const ask = Effect.gen(function*() {
       const models = yield* options.models
@@ -273,12 +278,7 @@ export const make = <E, R>(options: Options<E, R>): Effect.Effect<PriceTable<R>>
     )
     const cache = Cache.makeWith(() => ask, {
       capacity: 1,
-      timeToLive: (exit) =>
-        Exit.isSuccess(exit)
-          ? options.timeToLive ?? defaults.timeToLive
-          : Exit.hasInterrupts(exit)
-          ? 0
-          : options.retryAfter ?? defaults.retryAfter,
+      timeToLive: (exit) => Exit.isSuccess(exit) ? timeToLive : Exit.hasInterrupts(exit) ? 0 : retryAfter,
       requireServicesAt: "lookup"
     })
     return Effect.map(cache, (prices) => ({

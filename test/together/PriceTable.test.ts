@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { TestClock } from "effect/testing"
 import * as Money from "../../src/domain/Money.ts"
@@ -166,6 +167,15 @@ describe("PriceTable", () => {
         expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
         expect(lookup("mine")).toBeDefined()
         expect(asked).toBe(3)
+      }))
+
+    it.effect.each<[string, Partial<PriceTable.Options<never, never>>]>([
+      ["timeToLive must be at least 0, got -5 ms", { timeToLive: -5 }],
+      ["retryAfter must be a duration, got NaN", { retryAfter: NaN }]
+    ])("refuses a time that is none: %s", ([message, times]) =>
+      Effect.gen(function*() {
+        const made = yield* Effect.exit(PriceTable.make({ models: Effect.succeed([]), ...times }))
+        expect(made).toEqual(Exit.die(new RangeError(`PriceTable.make: ${message}`)))
       }))
 
     it.effect("shares nothing between two runs of one effect", () =>
