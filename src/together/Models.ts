@@ -43,7 +43,7 @@ const readModel = Schema.decodeUnknownOption(Model)
 
 const readModels = SchemaParser.decodeUnknownEffect(Schema.Array(Model))
 
-/** Lists models: a bare array.An entry that is not a model is left out; a list without any model fails. */
+/** Lists models: a bare array. An entry that is not a model is left out; a list without any model fails. */
 export const ModelList = Schema.Array(Schema.Unknown).pipe(
   Schema.decodeTo(
     Schema.Array(Schema.toType(Model)),

@@ -215,10 +215,9 @@ export interface Service {
   /**
    * Calls any path that answers with an event stream of JSON, with a schema of your own for its events.
    *
-   * **Details**: you must ask the endpoint for a stream yourself, usually by `stream: true` in `body`. The stream ends
-   * at
-   * `[DONE]` or with its bytes. It is retried unseen up to the first event and never after it, and only if a repeat
-   * does no harm (`idempotent`). `timeouts.firstToken` and `timeouts.idle` bound its silences.
+   * **Details**: you must ask the endpoint for a stream yourself, usually by `stream: true` in `body`. The stream ends at
+   * `[DONE]` or with its bytes. It is retried unseen up to the first event and never after it, and only if a repeat does no
+   * harm (`idempotent`). `timeouts.firstToken` and `timeouts.idle` bound its silences.
    *
    * **Gotchas**: if an endpoint sends no `[DONE]`, only you know its last event: check that it came.
    */
