@@ -277,7 +277,8 @@ describe("Breaker", () => {
         yield* Effect.sleep("12 seconds")
         yield* Effect.forkChild(breaker.run(Effect.sleep("60 seconds"), { key: "a" }), { startImmediately: true })
         const waiting = breaker.run(Effect.void, { key: "a", whenOpen: "wait" })
-        yield* Effect.all([waiting, waiting], { concurrency: 2 })
+        // one with a deadline asks its circuit each time, since it does not look in line
+        yield* Effect.all([waiting, Deadline.run(waiting, "5 minutes")], { concurrency: 2 })
         const metrics = yield* Metric.snapshot
         expect(metrics.filter(({ id }) => id === "effect_together_breaker_rejections_total")).toMatchObject([{
           state: { count: 2 }

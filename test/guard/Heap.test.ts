@@ -52,6 +52,7 @@ describe("Heap", () => {
       Heap.mark(heap)
     })
     expect(heap.items.length).toBeLessThanOrEqual(200)
+    expect(Heap.size(heap)).toBe(100)
     const left = all.slice(900).map((one) => one.deadlineAt)
     expect(drain(heap)).toEqual(left.toSorted((a, b) => a - b))
   })

@@ -236,6 +236,25 @@ describe("Hedge", () => {
           expect(log).toHaveLength(4)
         }))
 
+      it.effect("ends the second try before its scope, also where that has interrupted the caller as it began", () =>
+        Effect.gen(function*() {
+          const log: Array<string> = []
+          const ask = (caller: Fiber.Fiber<unknown, unknown>) =>
+            Effect.flatMap(Hedge.CurrentTry, (n) =>
+              n === 1 ? Effect.never : Effect.andThen(
+                Effect.addFinalizer(() => Effect.sync(() => log.push("released"))),
+                Effect.suspend(() => {
+                  caller.interruptUnsafe()
+                  return Effect.onInterrupt(Effect.never, () => Effect.sync(() => log.push("ended")))
+                })
+              ))
+          const call = Effect.withFiber<never, never, Scope.Scope>((caller) =>
+            Hedge.run(ask(caller), { delay: "1 second", idempotent: true })
+          )
+          yield* VirtualClock.run(Effect.scoped(call))
+          expect(log).toEqual(["ended", "released"])
+        }))
+
       it.effect("leaves nothing behind in the scope of a caller whose call needs none", () =>
         Effect.gen(function*() {
           const scope = yield* Scope.make()

@@ -307,6 +307,24 @@ describe("the ledger under the guard", () => {
       }
     }))
 
+  it.effect("writes a statement alone, with what was decided before it on the disk", () =>
+    virtual(Effect.gen(function*() {
+      const log: Array<string> = []
+      const store: LedgerStore.Store = {
+        ...LedgerStore.memory,
+        append: (entries) => {
+          const what = entries.map((entry) => entry._tag).join("+")
+          log.push(`begin ${what}`)
+          return Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => void log.push(`end ${what}`)))
+        }
+      }
+      const credits = yield* Effect.provideService(Credits.make({ run: "r" }), LedgerStore.LedgerStore, store)
+      const stated = credits.stateBalance({ balance: "$4" })
+      // the second statement comes while a reservation waits behind the first
+      yield* Effect.forEach([stated, credits.reserve({ estimate }), stated], Effect.asVoid, { concurrency: 3 })
+      expect(log).toEqual(["Stated", "Reserve", "Stated"].flatMap((what) => [`begin ${what}`, `end ${what}`]))
+    })))
+
   it.effect("lets a call be interrupted that waits behind a statement, and undoes its reservation", () =>
     virtual(Effect.gen(function*() {
       const { store, written } = recording()
@@ -331,7 +349,9 @@ describe("the ledger under the guard", () => {
       expect(yield* tally(credits)).toMatchObject({ open: 0, reserved: 0n, atRisk: 0n })
       yield* credits.run(Effect.void, call(3))
       expect((yield* Clock.currentTimeMillis) - start).toBe(30_000)
-      expect(written.map((entry) => entry._tag)).toEqual(["Stated", "Reserve", "Settle"])
+      // who has left the line keeps nobody waiting
+      yield* credits.stateBalance({ balance: "$4" })
+      expect(written.map((entry) => entry._tag)).toEqual(["Stated", "Reserve", "Settle", "Stated"])
       expect(sent).toBe(0)
     })))
 
@@ -420,6 +440,9 @@ describe("the ledger under the guard", () => {
       yield* guarded(path, (credits) =>
         Effect.gen(function*() {
           expect(yield* credits.balance()).toMatchObject({ expected: cents(700), ageSeconds: 0 })
+          yield* credits.run(Effect.succeed(1), call(9))
+          yield* credits.stateBalance({ balance: "$7" })
+          expect(yield* credits.balance()).toMatchObject({ expected: cents(700) })
         }), { balance: [{ balance: "$7" }] })
     }).pipe(Effect.provide(NodeFileSystem.layer)))
 

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { AuthError, InsufficientCreditsError, ServerError, type TogetherError } from "../../src/domain/TogetherError.ts"
+import * as Deadline from "../../src/guard/Deadline.ts"
 import * as Retry from "../../src/guard/retry/Retry.ts"
 import * as RetryBudget from "../../src/guard/retry/RetryBudget.ts"
 import * as RetryLoop from "../../src/guard/retry/RetryLoop.ts"
@@ -29,6 +30,31 @@ const scripted = (
 }
 
 describe("RetryLoop", () => {
+  describe("near the deadline", () => {
+    /** Runs a call that fails once at once; each wait takes a second, and what is left then is worth an attempt or not. */
+    const within = (seconds: number, options?: Retry.Options<TogetherError>) => {
+      const { retries, seen } = scripted([server], second, options)
+      const call = Deadline.run(retries, Duration.seconds(seconds), { minAttempt: "1 second" })
+      return Effect.map(VirtualClock.run(Effect.exit(call)), () => seen)
+    }
+
+    it.effect("makes no retry whose wait leaves just the shortest attempt", () =>
+      Effect.gen(function*() {
+        expect(yield* within(2)).toEqual([1])
+        expect(yield* within(2.1)).toEqual([1, 2])
+      }))
+
+    it.effect("waits for a budget only as long as the wait itself leaves time", () =>
+      Effect.gen(function*() {
+        const budget: RetryBudget.RetryBudget = {
+          ...yield* RetryBudget.make(),
+          withdraw: Effect.sleep("2 seconds")
+        }
+        expect(yield* within(3.9, { budget, whenBudgetEmpty: "wait" })).toEqual([1])
+        expect(yield* within(4.1, { budget, whenBudgetEmpty: "wait" })).toEqual([1, 2])
+      }))
+  })
+
   describe("run again", () => {
     it.effect("goes on counting and with its schedule", () =>
       Effect.gen(function*() {
@@ -60,6 +86,18 @@ describe("RetryLoop", () => {
         yield* Effect.flip(retries)
         yield* Effect.sleep("10 seconds")
         expect(yield* retries).toBe("done")
+      })))
+
+    it.effect("counts the time of the runs before", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { retries, seen } = scripted(
+          [server, server, refused, server, server],
+          Retry.maxElapsed(second, "3 seconds")
+        )
+        yield* Effect.flip(retries)
+        yield* Effect.flip(retries)
+        // two waits before, one behind
+        expect(seen).toEqual([1, 2, 3, 4, 5])
       })))
 
     it.effect("is one call for its budget", () =>
