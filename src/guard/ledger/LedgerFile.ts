@@ -181,7 +181,6 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(
     Effect.flatMap(settle),
     Effect.forever,
     Effect.ignore,
-    Effect.uninterruptible,
     Effect.forkDetach
   )
   yield* Effect.acquireRelease(writer, (fiber) => Effect.andThen(Queue.end(queue), Fiber.await(fiber)))
