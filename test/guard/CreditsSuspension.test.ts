@@ -188,6 +188,42 @@ describe("Credits", () => {
         expect(yield* Fiber.join(fiber)).toBe("answer")
       }))
 
+    it.effect("begins its schedule of probes anew with each outage", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ probe: Schedule.exponential("1 second") })
+        for (const _ of [1, 2]) {
+          yield* credits.suspend()
+          expect(yield* credits.account()).toMatchObject({ _tag: "Suspended", probeAt: 1 })
+          yield* credits.resume()
+        }
+      }))
+
+    it.effect("does not run a stream again that has begun", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
+        let runs = 0
+        const begun = Stream.suspend(() => Stream.concat(Stream.make(++runs), Stream.fromEffect(refused)))
+        const ended = yield* Effect.forkChild(
+          Effect.flip(Stream.runDrain(credits.stream(begun, { estimate, cost: () => undefined }))),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("1 minute")
+        expect((yield* Fiber.join(ended))._tag).toBe("InsufficientCreditsError")
+        expect(runs).toBe(1)
+      }))
+
+    it.effect("takes a refusal after the top-up for news, also of a call that had leave before", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ probe })
+        const late = Effect.sleep("1 minute").pipe(Effect.andThen(credits.check()), Effect.andThen(refused))
+        const fiber = yield* Effect.forkChild(Effect.flip(credits.run(late, call(1))), { startImmediately: true })
+        yield* credits.suspend()
+        yield* credits.resume()
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(fiber)
+        expect((yield* credits.account())._tag).toBe("Suspended")
+      }))
+
     it.effect("elects the next waiter when the elected one is interrupted", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
