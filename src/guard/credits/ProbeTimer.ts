@@ -40,10 +40,8 @@ export const make = (schedule: ProbeSchedule, scope: Scope.Scope): ProbeTimer =>
   let dueAt = 0
   let timer: Fiber.Fiber<void> | undefined
 
-  const stop = Effect.sync(() => {
-    timer?.interruptUnsafe()
-    timer = undefined
-  })
+  // one that has fired is none to end
+  const stop = Effect.sync(() => timer?.interruptUnsafe())
 
   return {
     next: (nowMillis, input) =>
@@ -55,13 +53,7 @@ export const make = (schedule: ProbeSchedule, scope: Scope.Scope): ProbeTimer =>
     start: (nowSeconds, onDue) =>
       Effect.suspend(() => {
         const at = dueAt = nowSeconds + Duration.toSeconds(interval)
-        const waiting = Effect.andThen(
-          Effect.sleep(interval),
-          Effect.sync(() => {
-            timer = undefined
-            onDue(at)
-          })
-        )
+        const waiting = Effect.andThen(Effect.sleep(interval), Effect.sync(() => onDue(at)))
         return stop.pipe(
           Effect.andThen(Effect.forkIn(Effect.interruptible(waiting), scope)),
           Effect.andThen((fiber) => Effect.sync(() => void (timer = fiber)))
