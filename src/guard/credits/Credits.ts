@@ -160,8 +160,8 @@ const rateLimits = (
         count,
         windowSeconds,
         message:
-          `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what this account may ` +
-          "send. Spread it, move it to the Batch API, or ask Together for provisioned throughput."
+          `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what account ` +
+          `"${account}" may send. Spread it, move it to the Batch API, or ask Together for provisioned throughput.`
       })
     })
 }
