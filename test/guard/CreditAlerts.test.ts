@@ -174,7 +174,9 @@ describe("CreditAlerts", () => {
           ["RepeatedRateLimits", 80]
         ])
         expect(alerts[0]).toMatchObject({ account: "default", model: "a", count: 3, windowSeconds: 60 })
-        expect(alerts[0]?.message).toMatch(/^3 rate limits of a within 60 s: the load is above what account "default" may/)
+        expect(alerts[0]?.message).toMatch(
+          /^3 rate limits of a within 60 s: the load is above what account "default" may/
+        )
       })))
 
   it.effect("tells a low balance once per statement", () =>

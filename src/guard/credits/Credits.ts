@@ -159,8 +159,7 @@ const rateLimits = (
         model,
         count,
         windowSeconds,
-        message:
-          `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what account ` +
+        message: `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what account ` +
           `"${account}" may send. Spread it, move it to the Batch API, or ask Together for provisioned throughput.`
       })
     })
