@@ -649,3 +649,24 @@ describe("the socket of a stream", () => {
       expect(leftAtArrival).toEqual([0, 1])
     }))
 })
+
+describe("a retry", () => {
+  it.effect("is sent before fresh calls that wait", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.error(500))
+        yield* TogetherTest.always("*", Reply.after(Reply.chat("answer"), "10 seconds"))
+        const together = yield* Together.Together
+        yield* Effect.forEach([1, 2, 3], (n) => together.chat(request(n)), { concurrency: 3, discard: true })
+        const asked = (yield* TogetherTest.log).map(({ sent }) => /question \d/.exec(sent.text)?.[0].at(-1))
+        expect(asked).toEqual(["1", "2", "1", "3"])
+      }).pipe(
+        Effect.provide(
+          TogetherTest.layer({
+            verifyOnClose: false,
+            together: { retry: Schedule.spaced("1 second"), lanes: { maxInFlight: 1 } }
+          })
+        )
+      )
+    ))
+})
