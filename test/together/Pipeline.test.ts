@@ -670,3 +670,21 @@ describe("a retry", () => {
       )
     ))
 })
+
+describe("a call that waits in its lane", () => {
+  it.effect("is not sent once its account is suspended", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.after(Reply.outOfCredits, "1 second"))
+        const together = yield* Together.Together
+        const ends = yield* Effect.forEach([1, 2, 3], (n) => Effect.flip(together.chat(request(n))), { concurrency: 3 })
+        expect(ends.map(({ _tag, status }) => [_tag, status])).toEqual(
+          [402, undefined, undefined].map((status) => ["InsufficientCreditsError", status])
+        )
+        expect(yield* TogetherTest.log).toHaveLength(1)
+      }).pipe(Effect.provide(Layer.provideMerge(
+        TogetherTest.layer({ verifyOnClose: false, together: { lanes: { maxInFlight: 1 } } }),
+        Credits.layer()
+      )))
+    ))
+})
