@@ -2,8 +2,14 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { doctorFlags } from "../../src/cli/Doctor.ts"
+import { emulateFlags } from "../../src/cli/Emulate.ts"
+import { explainFlags } from "../../src/cli/Explain.ts"
+import { planFlags } from "../../src/cli/Plan.ts"
 import { runFlags } from "../../src/cli/RunFlags.ts"
+import { scheduleFlags } from "../../src/cli/Schedule.ts"
 import * as Settings from "../../src/cli/Settings.ts"
+import { simulateFlags } from "../../src/cli/Simulate.ts"
 import * as Parts from "../../src/job/batch/BatchParts.ts"
 import * as DiskFull from "../../src/job/files/DiskFull.ts"
 import * as GroupCommit from "../../src/job/journal/GroupCommit.ts"
@@ -58,12 +64,13 @@ describe("docs/job.md", () => {
 })
 
 describe("docs/cli.md", () => {
-  it("names every flag of run", () => {
+  it("names every flag of every command", () => {
     const text = page("cli.md")
-    for (const name of Object.keys(runFlags)) {
-      if (name === "input") continue
-      expect(text).toContain(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`)
-    }
+    const commands = [runFlags, planFlags, simulateFlags, emulateFlags, scheduleFlags, doctorFlags, explainFlags]
+    const named = commands.flatMap(Object.keys)
+      .filter((name) => !["input", "what"].includes(name))
+      .map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`)
+    expect(named.filter((flag) => !new RegExp(`${flag}\\b`).test(text))).toEqual([])
   })
 
   it("names no setting that is not a flag", () => {
