@@ -52,6 +52,29 @@ const directory = Effect.gen(function*() {
 })
 
 it.layer(NodeServices.layer)("Outputs", (it) => {
+  it.effect("takes lines out of the errors that were bad for lack of a model, and puts them back where they are bad again", () =>
+    Effect.gen(function*() {
+      const { fs, input, path } = yield* directory
+      yield* fs.writeFileString(`${path}/in.jsonl`, `{"prompt":"a"}\n${line(2)}not JSON\n{"prompt":"d"}\n`)
+      const codes = fs.readFileString(`${path}/in.errors.jsonl`).pipe(
+        Effect.map((text) => text.match(/bad_row_\w+/g) ?? [])
+      )
+      const model = { body: { model: "m" } }
+      yield* run({ input })
+      expect(yield* codes).toEqual(["bad_row_model", "bad_row_json", "bad_row_model"])
+      const second = yield* run({ input, row: model, select: (at) => at < 4 })
+      expect(second.report.ok).toBe(1)
+      expect(yield* codes).toEqual(["bad_row_json", "bad_row_model"])
+      const third = yield* run({ input, row: model })
+      expect([third.report.bad, third.written]).toEqual([1, 4])
+      expect(yield* codes).toEqual(["bad_row_json"])
+      const again = yield* run({ input, row: model })
+      expect([again.recovered.bad, again.report.bad, again.written]).toEqual([1, 1, 4])
+      expect(yield* codes).toEqual(["bad_row_json"])
+      yield* run({ input })
+      expect((yield* codes).toSorted()).toEqual(["bad_row_json", "bad_row_model", "bad_row_model"])
+    }))
+
   it.effect("refuses a file that the journal does not name, and one that is the input by another spelling", () =>
     Effect.gen(function*() {
       const { fs, input, path } = yield* directory

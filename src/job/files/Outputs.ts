@@ -208,11 +208,12 @@ export const open = Effect.fnUntraced(function*(
     finish: Effect.fnUntraced(function*(ended) {
       // The files also hold earlier outcomes of rows that were sent again: the journal tells which ones count.
       const lacking = inOrder && partial(ended)
+      const fewerBad = journal.recovered.bad > report.bad
       const ok = results?.regular === true
         ? yield* close(results, true, inOrder ? lacking : resent, rows.ok)
         : rows.ok + (yield* rest(ended, true, (texts) => write(lines(texts))))
       const failed = failures.regular
-        ? yield* close(failures, false, lacking || resent || options.retryErrors === true, rows.failed)
+        ? yield* close(failures, false, lacking || resent || fewerBad || options.retryErrors === true, rows.failed)
         : rows.failed + (yield* rest(ended, false, (texts) => writeFailed(lines(texts))))
       return ok + failed
     })

@@ -108,12 +108,7 @@ export interface Journal {
 export const lockOf = (path: string): Effect.Effect<string, never, FileSystem.FileSystem> =>
   Effect.map(FileIdentity.real(path), (whole) => `${whole}.lock`)
 
-/**
- * Makes the key of a bad line: no row's id can be it.
- *
- * @internal
- */
-export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
+export { badKey } from "./JournalScan.ts"
 
 const inputOf = ({ input: { fingerprint, path } }: Options): Format.Head["input"] => ({
   path,

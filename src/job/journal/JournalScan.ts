@@ -166,6 +166,25 @@ const countCost = ({ sums }: Census, nano: number, besides: number, told: Format
   sums.uncertainNanoUsd = Math.max(sums.uncertainNanoUsd + besides, told.besidesSum ?? 0, 0)
 }
 
+/**
+ * Makes the key of a bad line: no row's id can be it.
+ *
+ * @internal
+ */
+export const badKey = (line: number, hash: number): string => `${lineKey(line)}:${hash}`
+
+/** Makes the key under which the bad record of a line is found by the line alone. */
+const lineKey = (line: number): string => `\u0000${line}`
+
+/** Drops the bad record of a line that settled as a row: with other options, such as a model for all rows, it is none. */
+const noLongerBad = ({ badFrom, index, sums }: Census, line: number): void => {
+  const at = lineKey(line)
+  if (sums.bad === 0 || (index.get(at) & numberMask) < badFrom) return
+  sums.bad--
+  index.set(badKey(line, index.second(at)), badBits >>> 0)
+  index.set(at, badBits >>> 0)
+}
+
 const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
   const { meta } = record
   const { sums } = census
@@ -174,7 +193,9 @@ const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }
   const before = census.index.get(meta.id)
   if (record.bad) {
     sums.bad += before === 0 || (before & numberMask) < census.badFrom ? 1 : 0
+    census.index.set(lineKey(meta.n), (badBits | census.rows) >>> 0, meta.h)
   } else {
+    noLongerBad(census, meta.n)
     if ((before & okBit) !== 0) sums.ok--
     else if (before !== 0) sums.failed--
     if (meta.ok) sums.ok++
