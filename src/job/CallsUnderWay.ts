@@ -33,6 +33,8 @@ export interface CallsUnderWay<R> {
   readonly send: (row: Row.Row, kind: Kind) => Effect.Effect<Called, never, R>
   /** Ends the calls of some kinds of which nothing is on the wire. */
   readonly interrupt: (isOf: (kind: Kind) => boolean) => void
+  /** Tells whether something may be on the wire. */
+  readonly someOnWire: () => boolean
   /** Says that a row has come to an answer or a failure, which tells of its attempts. */
   readonly settled: (attempts: number) => void
   /** Counts the attempts of rows that have come to neither, and so tell of none themselves. */
@@ -45,6 +47,8 @@ export interface Options<R> {
   readonly clock: Clock.Clock
   /** Tells whether nothing more of a kind is to be sent. */
   readonly isLeft: (kind: Kind) => boolean
+  /** Hears why an attempt failed that is to be made again. */
+  readonly onFailed: (error: unknown) => Effect.Effect<void>
 }
 
 /** The outcome of a call that was left. */
@@ -78,7 +82,7 @@ const remove = (calls: Array<Call>, { at }: Call): void => {
 }
 
 /** Begins without a call. */
-export const make = <R>({ clock, isLeft, send }: Options<R>): CallsUnderWay<R> => {
+export const make = <R>({ clock, isLeft, onFailed, send }: Options<R>): CallsUnderWay<R> => {
   // no map: it would make tables anew all the time, see decision 0064
   const calls: Array<Call> = []
   let unsettledAttempts = 0
@@ -92,6 +96,7 @@ export const make = <R>({ clock, isLeft, send }: Options<R>): CallsUnderWay<R> =
         onSent: () => {
           sentAt = Monotonic.millis(clock)
         },
+        onFailed,
         isStopped: () => isLeft(kind)
       }
       const call: Call = { fiber, watch, kind, at: calls.length }
@@ -141,6 +146,7 @@ export const make = <R>({ clock, isLeft, send }: Options<R>): CallsUnderWay<R> =
         if (calls[at] === call && !watch.onWire && isOf(kind)) fiber.interruptUnsafe()
       }
     },
+    someOnWire: () => calls.some(({ watch }) => watch.onWire),
     settled: (attempts) => {
       unsettledAttempts -= attempts
     },

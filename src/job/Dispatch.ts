@@ -121,18 +121,36 @@ export const make = Effect.fnUntraced(function*<R>(
   let reason: Stop | undefined
   /** Tells whether nothing more of a kind is to be sent. */
   const isLeft = (kind: RowKinds.Kind): boolean => reason !== undefined || kind.abandoned !== undefined
-  const calls = CallsUnderWay.make({ send, clock, isLeft })
   const room = BudgetRoom.make()
   const kinds = RowKinds.make()
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
+  /** When the first attempt failed of those that came to nothing since the last answer. */
+  let failingSince: number | undefined
+
+  /** Stops if nothing but failures came back for too long; what is on the wire may still bring something else. */
+  const onFailed = (error: unknown): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      // for credit a job waits as long as it takes
+      if (!TogetherError.isTogetherError(error) || error._tag === "InsufficientCreditsError") {
+        failingSince = undefined
+        return Effect.void
+      }
+      const now = seconds()
+      failingSince ??= now
+      return Patience.isOver(failingSince, error, health, now, patience) && !calls.someOnWire()
+        ? stop({ _tag: "Unreachable", error })
+        : Effect.void
+    })
+  const calls: CallsUnderWay.CallsUnderWay<R> = CallsUnderWay.make({ send, clock, isLeft, onFailed })
 
   const stop = (why: Stop) =>
-    Effect.suspend(() => {
+    // a call that stops the job is itself among those interrupted
+    Effect.uninterruptible(Effect.suspend(() => {
       reason ??= why
       room.close()
       calls.interrupt(() => true)
       return Effect.asVoid(Deferred.succeed(stopped, reason))
-    })
+    }))
 
   const abandon = (kind: RowKinds.Kind, error: TogetherError.TogetherError): void => {
     if (kind.abandoned !== undefined) return
@@ -231,6 +249,7 @@ export const make = Effect.fnUntraced(function*<R>(
         if (result.success === undefined) return tries(row, kind, state, made, taken)
         health.answers++
         health.lastAnswerAt = seconds()
+        failingSince = undefined
         kind.answers++
         calls.settled(made)
         return Effect.succeed(answered(result.success, made, taken, called.requestMillis))

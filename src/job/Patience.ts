@@ -10,8 +10,12 @@
  * | none was answered | the provider is the trouble: wait, the row keeps its tries |
  * | none for `outage`, or none ever for `beforeFirst` | stop; the rows stay undone and a later run sends them |
  *
+ * A provider that is down is not sent one set of retries after the other, but a probe now and then. So a job also stops
+ * if nothing but failures came back for as long, whether or not a row's retries have run out: see {@link isOver}.
+ *
  * Between two tries the wait doubles from `firstWait` to `longestWait`, and is no shorter than the provider asked for. Where
- * that is longer than `outage`, the row is given up, or the job stops, at once. What asks about batches waits by the same
+ * that is longer than `outage`, the row is given up, or the job stops, at once: what was answered more than `beforeFirst` ago
+ * does not speak for the provider then. What asks about batches waits by the same
  * sums, for an answer without which the job cannot go on: as a row without neighbours.
  *
  * A pure kernel: times are seconds, `now` is passed in.
@@ -108,6 +112,23 @@ export const asked = (error: TogetherError.TogetherError): number => {
   return after === undefined ? 0 : Duration.toSeconds(after)
 }
 
+/**
+ * Tells whether a provider has failed everything for so long that the job stops. An error with a status shows that the
+ * address is not wrong: then it has `outage`, also before its first answer.
+ *
+ * @param since when the first attempt failed of those that came to nothing since the last answer
+ */
+export const isOver = (
+  since: number,
+  error: TogetherError.TogetherError,
+  health: Health,
+  now: number,
+  settings: Settings
+): boolean => {
+  const allowed = health.answers === 0 && error.status === undefined ? settings.beforeFirst : settings.outage
+  return now - since >= allowed
+}
+
 /** Begins with a row. */
 export const begin = (health: Health): Row => ({ rounds: 0, waits: 0, answersBefore: health.answers })
 
@@ -124,11 +145,12 @@ export const decide = (
   settings: Settings,
   asked: number = 0
 ): readonly [Decision, Row] => {
-  const others = health.answers > row.answersBefore
+  const silent = now - (health.lastAnswerAt ?? health.startedAt)
+  // rows may wait for each other for long, and be told only then that the provider has nothing for them today
+  const others = health.answers > row.answersBefore && !(asked > settings.outage && silent >= settings.beforeFirst)
   const rounds = row.rounds + (others ? 1 : 0)
   const next: Row = { rounds, waits: row.waits + 1, answersBefore: health.answers }
   if (others && rounds >= settings.rounds) return [{ _tag: "GiveUp" }, next]
-  const silent = now - (health.lastAnswerAt ?? health.startedAt)
   if (!others && silent >= (health.answers === 0 ? settings.beforeFirst : settings.outage)) {
     return [{ _tag: "Stop" }, next]
   }

@@ -52,6 +52,8 @@ export interface CallWatch {
   failed?: Took | undefined
   /** Runs for each attempt as it is sent. Default: nothing. */
   readonly onSent?: (() => void) | undefined
+  /** Hears why an attempt failed that is to be made again, now or once there is credit. Default: nobody does. */
+  readonly onFailed?: ((error: unknown) => Effect.Effect<void>) | undefined
   /** Must know what may be billed before it is sent. Default: nobody does. */
   outlay?: Outlay | undefined
   /** Tells whether nothing more is to be sent: then the failure of an attempt is final. */
@@ -120,11 +122,18 @@ export const failed = (watch: CallWatch, usage: Usage.Usage, cost: Price.Cost): 
   watch.failed = both(watch.failed, { usage, nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined })
 }
 
+/** Lets a call wait after a failure, and tells of it; false if nothing more is to be sent, then the failure is final. */
+const waitsAfter = (watch: CallWatch, error: unknown): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    if (!waits(watch)) return Effect.succeed(false)
+    return watch.onFailed === undefined ? Effect.succeed(true) : Effect.as(watch.onFailed(error), true)
+  })
+
 /** Ends a schedule once nothing more is to be sent. Until then, a call waits as soon as the schedule goes on. */
 export const retrying = <I>(
   schedule: Schedule.Schedule<unknown, I>,
   watch: CallWatch
-): Schedule.Schedule<unknown, I> => Schedule.while(schedule, () => Effect.sync(() => waits(watch)))
+): Schedule.Schedule<unknown, I> => Schedule.while(schedule, ({ input }) => waitsAfter(watch, input))
 
 /**
  * Makes the attempts of a call; if nothing more is to be sent, it is interrupted. If they are refused for want of
@@ -133,7 +142,10 @@ export const retrying = <I>(
 export const sending = <A, E, R>(attempts: Effect.Effect<A, E, R>, watch: CallWatch): Effect.Effect<A, E, R> => {
   const told = Effect.tapError(
     attempts,
-    (error) => Predicate.isTagged(error, "InsufficientCreditsError") && !waits(watch) ? Effect.interrupt : Effect.void
+    (error) =>
+      Predicate.isTagged(error, "InsufficientCreditsError")
+        ? Effect.flatMap(waitsAfter(watch, error), (goesOn) => goesOn ? Effect.void : Effect.interrupt)
+        : Effect.void
   )
   return Effect.suspend(() => watch.isStopped() ? Effect.interrupt : told)
 }

@@ -46,6 +46,7 @@ describe("Patience", () => {
       ["waits as long as the provider asked", decide(1, 9, 90), { _tag: "Wait", seconds: 90 }],
       ["not longer than an outage may last", decide(1, 9, 601), { _tag: "Stop" }],
       ["of a row beside others that are answered", decide(2, 9, 601), { _tag: "GiveUp" }],
+      ["of a row beside others that were answered a minute ago", decide(2, 60, 601), { _tag: "Stop" }],
       ["not as long where it never answered", decide(0, 60), { _tag: "Stop" }]
     ])("%s", (_, decision, expected) => {
       expect(decision).toEqual(expected)
