@@ -108,7 +108,12 @@ export interface Journal {
 export const lockOf = (path: string): Effect.Effect<string, never, FileSystem.FileSystem> =>
   Effect.map(FileIdentity.real(path), (whole) => `${whole}.lock`)
 
-export { badKey } from "./JournalScan.ts"
+/**
+ * Makes the key of a bad line: no row's id can be it.
+ *
+ * @internal
+ */
+export const badKey = Scan.badKey
 
 const inputOf = ({ input: { fingerprint, path } }: Options): Format.Head["input"] => ({
   path,
