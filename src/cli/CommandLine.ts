@@ -49,6 +49,16 @@ export const instead = (args: ReadonlyArray<string>, flag: string, ...words: Rea
 export const retrying = (args: ReadonlyArray<string>): string =>
   text([...open(args).filter((word) => word !== "--retry-errors"), "--retry-errors"])
 
+/** Writes the command line that sends failed rows again by calls, in place of a batch. */
+export const byCalls = (args: ReadonlyArray<string>): string => {
+  const flags = ["--via", "--poll"]
+  const kept = open(args).filter((word, at, args) =>
+    word !== "--retry-errors" &&
+    !flags.some((flag) => word === flag || args[at - 1] === flag || word.startsWith(`${flag}=`))
+  )
+  return text([...kept, "--via", "calls", "--retry-errors"])
+}
+
 /** Writes the command line that goes on after rows were corrected, and sends those that failed again. */
 export const corrected = (args: ReadonlyArray<string>): string =>
   instead(args.filter((word) => word !== "--retry-errors"), "--changed", "--retry-errors", "--changed", "keep")

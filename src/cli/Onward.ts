@@ -88,7 +88,14 @@ const isAtFault = ({ code, retryable }: Report.FailedRow): boolean => !retryable
 
 /** Says how to go on with rows that failed: those that would fail again have to be corrected. */
 const forFailed = ({ args, report }: RunEnd.RunEnd, style: Style.Style): string => {
-  const lines = report.failures.filter(isAtFault).map((row) => row.line).sort((a, b) => a - b)
+  const atFault = report.failures.filter(isAtFault)
+  // none of its rows was looked at: most likely the model takes no batches
+  if (atFault.length > 0 && atFault.every(({ code }) => code === "batch_failed")) {
+    return `the batch failed as a whole, not for its rows; send them by calls with: ${
+      style.bold(CommandLine.byCalls(args))
+    }`
+  }
+  const lines = atFault.map((row) => row.line).sort((a, b) => a - b)
   return lines.length === 0
     ? `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
     : `correct line${lines.length === 1 ? "" : "s"} ${lines.slice(0, 5).join(", ")}${

@@ -10,6 +10,7 @@
  * | prompt | `{"prompt": "…"}`, sent as one chat message of the user |
  *
  * In the last two, the known fields of a chat request (`model`, `max_tokens`, `temperature`, …) belong to the request.
+ * A field that is null counts as not set there.
  * In all three, every other field is the caller's: it is not sent, and stands in the output row again (Answer.ts),
  * numbers as they were written. A `prompt` beside `messages` is such a field.
  *
@@ -182,7 +183,8 @@ const promptDrop = new Set([...messagesDrop, "prompt"])
 const plain = (value: Json): { readonly body: Json; readonly drop: ReadonlySet<string> } => {
   const body: Record<string, unknown> = {}
   for (const key in value) {
-    if (chatFields.has(key)) body[key] = value[key]
+    // tables that become JSON have null where a field is not set, and no field of a request may be null
+    if (chatFields.has(key) && value[key] !== null) body[key] = value[key]
   }
   if (body["messages"] !== undefined) return { body, drop: messagesDrop }
   body["messages"] = [{ role: "user", content: value["prompt"] }]

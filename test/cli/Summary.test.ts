@@ -291,6 +291,18 @@ describe("Onward", () => {
     expect(Onward.line(endOf(undefined, unread), Style.colorless)).toMatch(
       /^send the failed rows again with: .*--retry-errors$/
     )
+    const batch = Report.make(start)
+    batch.failed = 2
+    Report.listFailed(batch, { ...row, line: 1, code: "batch_failed", retryable: false })
+    const args = ["run", "x", "--via", "batch", "--poll=1s", "--json"]
+    expect(Onward.line({ ...endOf(undefined, batch), batch: true, args }, Style.colorless)).toBe(
+      "the batch failed as a whole, not for its rows; send them by calls with: " +
+        "effect-together run x --json --via calls --retry-errors"
+    )
+    Report.listFailed(batch, { ...row, line: 2, retryable: false })
+    expect(Onward.line({ ...endOf(undefined, batch), batch: true, args }, Style.colorless)).toContain(
+      "correct lines 1, 2"
+    )
     const before = Report.make(start)
     before.resumedOk = 1
     expect(Onward.line(endOf(undefined, before), Style.colorless)).toContain("nothing to send")

@@ -55,6 +55,16 @@ describe("Row", () => {
       expect(row({ messages: system, model: "m" }, options).body).toMatchObject({ model: "m", messages: system })
     })
 
+    it("takes a field that is null for one that is not set, where the row is no body of a request", () => {
+      const options = { model: "m", body: { max_tokens: 20 } }
+      expect(Row.parse(`{"prompt":"Hi","messages":null,"model":null,"max_tokens":null,"note":null}`, 1, options))
+        .toMatchObject({
+          model: "m",
+          body: { model: "m", max_tokens: 20, messages: [{ role: "user", content: "Hi" }] },
+          extra: { note: null }
+        })
+    })
+
     it("reads each endpoint by its url, with and without the version", () => {
       expect(row({ url: "/v1/embeddings", body: { model: "m", input: ["a"] } }).operation).toBe("embeddings")
       expect(row({ url: "/completions", body: { model: "m", prompt: "a" } }).operation).toBe("completions")
