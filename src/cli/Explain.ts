@@ -66,7 +66,8 @@ const errorsFile = (text: string): ReadonlyArray<ErrorRow> | undefined => {
 }
 
 const byName = (text: string): Meaning.Tag | undefined =>
-  TogetherError.tags.find((tag) => tag === text || tag === `${text}Error` || Answer.codeOf(tag) === text)
+  TogetherError.tags.find((tag) => tag === text || tag === `${text}Error` || Answer.codeOf(tag) === text) ??
+    Meaning.tagOfReason(text)
 
 /** Lists what can be asked for by name. */
 const allNames = (): ReadonlyArray<string> => [
@@ -90,9 +91,12 @@ export const errorOf = (
   status: number | undefined,
   nowMillis: number
 ): TogetherError.TogetherError | Meaning.Tag | undefined => {
-  const trimmed = text.trim()
-  const named = byName(trimmed)
+  const asked = text.trim()
+  const named = byName(asked)
   if (named !== undefined) return named
+  // one word is the kind that a body names
+  const isKind = /^[a-z]+(_[a-z]+)+$/.test(asked) && guess(asked) !== undefined
+  const trimmed = isKind ? JSON.stringify({ error: { type: asked } }) : asked
   const isStatus = /^[1-5]\d\d$/.test(trimmed)
   const json = Json.parse(trimmed)
   const body = Json.fieldsOf(json)

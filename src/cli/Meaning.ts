@@ -93,9 +93,24 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
       "Raise --max-cost, or set or lower max_tokens: a request reserves what max_tokens allows, and without it up to the model's whole context."
   },
   LaneOverflowError: {
-    why: "Too many calls wait already, or the deadline cannot be met.",
+    why:
+      "Too many calls wait already, or the deadline cannot be met, or the provider is down and the call has another target.",
     fix: "Send fewer at a time."
   }
+}
+
+/** Names the error whose reason it is. */
+export const ofErrorReason: {
+  readonly [
+    reason in TogetherError.LaneOverflowError["reason"] | NonNullable<TogetherError.BudgetExceededError["reason"]>
+  ]: Tag
+} = {
+  "queue-full": "LaneOverflowError",
+  deadline: "LaneOverflowError",
+  outage: "LaneOverflowError",
+  "no-room": "BudgetExceededError",
+  "unknown-price": "BudgetExceededError",
+  "ledger-unwritable": "BudgetExceededError"
 }
 
 /**
@@ -239,8 +254,13 @@ export const ofRowCode = (code: string): Meaning | undefined => {
 export const ofJob = (name: string): Meaning | undefined =>
   new Map<string, Meaning>([...Object.entries(ofJobError), ...Object.entries(ofReason)]).get(name)
 
-/** Lists the names that rows and jobs have for their errors. */
+/** Finds the error of a call by its reason. */
+export const tagOfReason = (reason: string): Tag | undefined =>
+  new Map<string, Tag>(Object.entries(ofErrorReason)).get(reason)
+
+/** Lists the names that calls, rows and jobs have for their errors. */
 export const names: ReadonlyArray<string> = [
+  ...Object.keys(ofErrorReason),
   ...Object.keys(ofJobError),
   ...Object.keys(ofReason),
   ...Object.keys(ofRow)

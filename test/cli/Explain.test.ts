@@ -61,6 +61,16 @@ describe("explain", () => {
       }
     })))
 
+  it.effect("knows the reasons of errors, and the kinds that a provider names", () =>
+    live(Effect.gen(function*() {
+      const kinds = { dynamic_token_limited: "RateLimitError", credit_limit: "InsufficientCreditsError" }
+      for (const [what, tag] of Object.entries({ ...Meaning.ofErrorReason, ...kinds })) {
+        const { code, out } = yield* Shell.open().run(["explain", what])
+        expect([code, out.split(/\s/)[0]]).toEqual([0, tag])
+      }
+      expect(yield* Shell.open().run(["explain", "no_such_kind"])).toMatchObject({ code: 2 })
+    })))
+
   it.effect("takes no body that says nothing for a refusal", () =>
     live(Effect.gen(function*() {
       for (const what of ["[]", "{}", "null"]) {
