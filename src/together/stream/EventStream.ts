@@ -113,7 +113,7 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   /**
    * Decodes until there is something to give, or the end, and goes on with `then`. Silence counts while somebody pulls:
    * the first token is awaited from the headers on, a further event from the pull on. Bytes that complete no event do
-   * not extend it.
+   * not extend it. An interruption withdraws nothing: it closes the whole stream.
    */
   const decode = <A, E>(into: Array<Chunk>, then: () => Effect.Effect<A, E>) =>
     Effect.callback<A, E | TogetherError.TogetherError>((resume) => {
@@ -148,10 +148,6 @@ export const open = Effect.fnUntraced(function*<Chunk>(
       }
       wait.move(decoder.started() ? Watchdog.now(clock) + idleMillis : firstTokenBy)
       reader.demand(taker)
-      return Effect.sync(() => {
-        reader.withdraw()
-        wait.move(Infinity)
-      })
     })
 
   let held: Array<Chunk> = []
