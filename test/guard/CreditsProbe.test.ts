@@ -10,13 +10,15 @@ import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import type { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/credits/Credits.ts"
-import { call, estimate, listen, probe, refused } from "./credits.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import * as Price from "../../src/policy/Price.ts"
+import { call, cents, estimate, listen, probe, refused } from "./credits.ts"
 
 const answerAfter = (delay: Duration.Input) => Effect.delay(Effect.succeed("answer"), delay)
 
 /** Suspends an account, and forks calls of it that note when they are sent, in seconds. */
-const suspended = Effect.fnUntraced(function*(schedule: Credits.Options["probe"] = probe) {
-  const credits = yield* Credits.make({ whenSuspended: "wait", probe: schedule })
+const suspended = Effect.fnUntraced(function*(options?: Credits.Options) {
+  const credits = yield* Credits.make({ whenSuspended: "wait", probe, ...options })
   const alerts = yield* listen(credits)
   yield* credits.suspend()
   const sent: Array<string> = []
@@ -114,11 +116,21 @@ describe("Credits", () => {
 
     it.effect("says how many there were where probing ends with a late refusal", () =>
       Effect.gen(function*() {
-        const { alerts, fork } = yield* suspended(Schedule.max([probe, Schedule.recurs(1)]))
+        const { alerts, fork } = yield* suspended({ probe: Schedule.max([probe, Schedule.recurs(1)]) })
         yield* fork("first", Effect.delay(Effect.fail(refused), "45 seconds"))
         yield* fork("second", Effect.fail("broken"))
         yield* TestClock.adjust("80 seconds")
         expect(alerts.at(-1)).toMatchObject({ _tag: "ProbingEnded", probes: 2 })
+      }))
+
+    it.effect("is followed at once where a budget has no room for it", () =>
+      Effect.gen(function*() {
+        const { fork, sent } = yield* suspended({ budgets: [Budget.perRun("$0.15")] })
+        const dear = yield* fork("dear", Effect.never, { estimate: Price.range(0n, cents(20), cents(20)) })
+        yield* fork("next", Effect.never)
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* Effect.flip(Fiber.join(dear))).toMatchObject({ _tag: "BudgetExceededError" })
+        expect(sent).toEqual(["next at 30"])
       }))
 
     it.effect("is followed when the next is due, though it fails before", () =>

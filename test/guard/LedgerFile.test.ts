@@ -108,6 +108,20 @@ describe("LedgerFile", () => {
         expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(2), entry(3)])
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+    it.effect("fills nothing up that another program cut off where a write failed", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        yield* LedgerStore.makeFile({ path })
+        const failing = altering(real, () => ({
+          writeAll: () => Effect.andThen(real.truncate(path), Effect.fail(full))
+        }))
+        const store = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, failing)
+        expect(yield* Effect.flip(store.append([entry(1)]))).toMatchObject({ reason: "io" })
+        expect(yield* Effect.flip(store.append([entry(1)]))).toMatchObject({ reason: "io" })
+        expect(yield* real.readFileString(path)).toBe("")
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
     it.effect("acknowledges nothing that it cannot look after, and writes it once", () =>
       Effect.gen(function*() {
         const real = yield* FileSystem.FileSystem
@@ -583,9 +597,10 @@ describe("LedgerFile", () => {
       Effect.gen(function*() {
         const real = yield* FileSystem.FileSystem
         const path = yield* temporaryFile
-        let [opened, closed] = [0, 0]
+        let [opened, closed, noRoom] = [0, 0, true]
         const counting = FileSystem.make({
           ...real,
+          rename: (from, to) => Effect.suspend(() => noRoom ? Effect.fail(full) : real.rename(from, to)),
           open: (at, options) =>
             Effect.gen(function*() {
               yield* Effect.addFinalizer(() => Effect.sync(() => void closed++))
@@ -600,14 +615,19 @@ describe("LedgerFile", () => {
         )
         yield* Effect.scoped(Effect.gen(function*() {
           const store = yield* make
+          const before = opened
           for (let id = 1; id <= 7; id++) yield* store.append(refunded(id))
+          // the short file is closed that could not be put in place
+          expect([opened - before, opened - closed]).toEqual([1, 1])
+          noRoom = false
+          for (let id = 8; id <= 14; id++) yield* store.append(refunded(id))
           // the long file is closed once it was replaced
-          expect(opened - closed).toBe(1)
+          expect([opened - before, opened - closed]).toEqual([2, 1])
         }))
         expect(opened - closed).toBe(0)
         yield* real.writeFileString(path, "no ledger")
         yield* Effect.flip(make)
-        expect([opened > 3, opened - closed]).toEqual([true, 0])
+        expect([opened > 4, opened - closed]).toEqual([true, 0])
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
   })
 })
