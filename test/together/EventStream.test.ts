@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Schedule, Stream } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Layer, Schedule, Stream } from "effect"
 import { AiFailure, Budget, Credits, Price, Together, TogetherError, TogetherLanguageModel } from "effect-together"
 import { LanguageModel } from "effect/ai"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
@@ -154,6 +154,44 @@ describe("EventStream", () => {
         expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "deadline", started: true, partial })
         expect([attempts, TogetherError.isRetryable(error)]).toEqual([1, false])
       }))
+
+    it.effect("hears the silence also behind a consumer that was slow for longer", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(stalled)
+          const stream = Together.Together.use((together) =>
+            Stream.runForEach(together.chatStream(request), () => Effect.sleep("1 hour"))
+          )
+          const [elapsed, error] = yield* Effect.timed(Effect.flip(stream))
+          expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "idle", started: true, partial })
+          expect(Duration.toSeconds(elapsed)).toBe(2 * 3600 + 30)
+        }).pipe(Effect.provide(TogetherTest.layer()))
+      ))
+
+    it.effect("waits no more once it is interrupted", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(stalled)
+          const clock = yield* Clock.Clock
+          let waits = 0
+          const counting: Clock.Clock = Object.create(clock, {
+            sleep: {
+              value: (duration: Duration.Duration) =>
+                Effect.acquireUseRelease(
+                  Effect.sync(() => waits++),
+                  () => clock.sleep(duration),
+                  () => Effect.sync(() => waits--)
+                )
+            }
+          })
+          const stream = yield* Effect.forkChild(Effect.provideService(streamed(), Clock.Clock, counting))
+          yield* Effect.sleep("1 second")
+          expect(waits).toBe(1)
+          yield* Fiber.interrupt(stream)
+          yield* Effect.sleep("1 second")
+          expect(waits).toBe(0)
+        }).pipe(Effect.provide(TogetherTest.layer()))
+      ))
 
     it.effect("is no network failure to repeat for effect/ai", () =>
       VirtualClock.wrap(

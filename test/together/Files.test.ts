@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Schedule, Schema, Stream } from "effect"
+import { Clock, Duration, Effect, Schedule, Schema, Stream } from "effect"
 import { Deadline, Retry, Together, type TogetherError } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 
@@ -116,6 +116,27 @@ describe("a download", () => {
     ["stream", ({ files }) => Stream.runDrain(files.stream(file))],
     ["requestBytes", (together) => together.requestBytes({ path: "/audio/speech", body: {}, operation: "speech" })]
   ]
+
+  it.effect.each(downloads)(
+    "that is refused piece by piece is heard for as long as a whole answer: %s",
+    ([, download]) =>
+      virtually(
+        Effect.gen(function*() {
+          yield* TogetherTest.always("*", { ...Reply.events(Array(99).fill("no"), { every: "1 minute" }), status: 500 })
+          const [elapsed, error] = yield* Effect.timed(Effect.flip(use(download)))
+          expect([error._tag, Duration.toMinutes(elapsed)]).toEqual(["ServerError", 5])
+        }),
+        { retry: Schedule.recurs(0), timeouts: { body: "5 minutes" } }
+      )
+  )
+
+  it.effect("as a stream frees the socket of a redirect, whose body never comes", () =>
+    virtually(Effect.gen(function*() {
+      const moved = Reply.json({}, { status: 302, headers: { location: "/v1/files/g/content" } })
+      yield* TogetherTest.reply(Reply.stallAt(moved, 0), Reply.events(["row", "row"], { every: "1 second" }))
+      const open = use(({ files }) => Stream.runCollect(Stream.mapEffect(files.stream(file), () => TogetherTest.open)))
+      expect((yield* open).map((exchanges) => exchanges.length)).toEqual([1, 1])
+    })))
 
   it.effect.each(downloads)(
     "that is a web page fails, and is not asked for again: %s",

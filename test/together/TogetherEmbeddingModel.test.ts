@@ -3,6 +3,7 @@ import { Duration, Effect, Fiber, Layer, Option, Schedule, Tracer } from "effect
 import { EmbeddingModel, Model } from "effect/ai"
 import { Retry } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
+import * as AiBatch from "../../src/together/ai/AiBatch.ts"
 import * as AiFailure from "../../src/together/ai/AiFailure.ts"
 import * as TogetherEmbeddingModel from "../../src/together/ai/TogetherEmbeddingModel.ts"
 import { recorded } from "./spans.ts"
@@ -198,6 +199,17 @@ describe("TogetherEmbeddingModel", () => {
       expect(yield* TogetherTest.open).toHaveLength(1)
       yield* Fiber.interrupt(last)
       expect(yield* TogetherTest.open).toHaveLength(0)
+    })))
+
+  it.effect("lets its last caller leave once that is given back, however long it takes", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      let given = 0
+      const giveBack = Effect.delay(Effect.sync(() => void given++), "2 seconds")
+      const model = yield* EmbeddingModel.make({ embedMany: () => Effect.onInterrupt(Effect.never, () => giveBack) })
+      const caller = yield* Effect.forkChild(AiBatch.owned(model).embed("a"), { startImmediately: true })
+      yield* Effect.sleep("1 second")
+      yield* Fiber.interrupt(caller)
+      expect(given).toBe(1)
     })))
 
   it.effect("answers a caller that stays when another has left", () =>
