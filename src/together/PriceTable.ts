@@ -278,7 +278,7 @@ export const make = <E, R>(options: Options<E, R>): Effect.Effect<PriceTable<R>>
     )
     const cache = Cache.makeWith(() => ask, {
       capacity: 1,
-      timeToLive: (exit) => Exit.isSuccess(exit) ? timeToLive : Exit.hasInterrupts(exit) ? 0 : retryAfter,
+      timeToLive: (exit) => Exit.isSuccess(exit) ? timeToLive : retryAfter,
       requireServicesAt: "lookup"
     })
     return Effect.map(cache, (prices) => ({
