@@ -432,6 +432,26 @@ describe("Transport.exchange of a file", () => {
     }))
 })
 
+describe("an answer that is opened", () => {
+  it.effect("hears of limits from its own host alone, also where a file is opened", () =>
+    Effect.gen(function*() {
+      const far = scripted("long", "https://api.together.ai/v1")
+      const transport = yield* far.transport
+      const seen: Array<string | undefined> = []
+      const onHeaders = (headers: Readonly<Record<string, string | undefined>>) =>
+        void seen.push(headers["x-ratelimit-reset"])
+      const file = { operation: "files.get", model: "", method: "GET", path: "/files/f", file: "bytes" } as const
+      const fiber = yield* Effect.forkChild(
+        Effect.scoped(Effect.map(transport.open({ ...file, onHeaders }), ({ status }) => status)),
+        { startImmediately: true }
+      )
+      far.receivers[0]!.onHeaders(302, { location: "https://store.example/f", "x-ratelimit-reset": "0" })
+      for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
+      far.receivers[1]!.onHeaders(200, { "x-ratelimit-reset": "1" })
+      expect([yield* Fiber.join(fiber), seen]).toEqual([200, ["0"]])
+    }))
+})
+
 const answer = { choices: [{ message: { role: "assistant", content: "hi" } }] }
 const request = { model: "m", messages: [{ role: "user", content: "?" }] }
 const options = { apiKey: Redacted.make("k"), baseUrl: "http://localhost/v1" }
