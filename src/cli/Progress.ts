@@ -1,5 +1,6 @@
 /**
- * Progress on standard error: three lines that redraw on a terminal, one plain line every 10 seconds elsewhere.
+ * Progress on standard error: three lines that redraw on a terminal, one plain line every 10 seconds elsewhere, and after
+ * ten minutes every minute.
  *
  * Drawn from the report and the lanes; nothing here decides anything.
  */

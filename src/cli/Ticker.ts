@@ -11,8 +11,14 @@ import * as Progress from "./Progress.ts"
 import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
 
-/** Holds the times between two drawings. */
-export const defaults = { redraw: "150 millis", log: "10 seconds", sample: "500 millis" } as const
+/** Holds the times between two drawings; of plain lines, after so many, only each sixth is written: one a minute. */
+export const defaults = {
+  redraw: "150 millis",
+  log: "10 seconds",
+  dense: 60,
+  sparse: 6,
+  sample: "500 millis"
+} as const
 
 const statuses = Effect.gen(function*() {
   const lanes = yield* Lanes.Lanes
@@ -69,7 +75,12 @@ const draw = <R>(host: Host.Service, view: Effect.Effect<Progress.View, never, R
     host.writeError(Progress.redraw(drawn, lines, columns))
     drawn = lines
   })
-  const log = Effect.map(view, (view) => Host.say(host, `${Progress.line(view)}\n`))
+  let looks = 0
+  const log = Effect.map(view, (view) => {
+    looks++
+    // the log of a night is read in the morning
+    if (looks <= defaults.dense || looks % defaults.sparse === 0) Host.say(host, `${Progress.line(view)}\n`)
+  })
   const loop = host.stderr.redraw
     ? Pace.repeat(redraw, defaults.redraw)
     : Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), Pace.repeat(log, defaults.log))

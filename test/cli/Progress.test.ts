@@ -201,6 +201,20 @@ describe("Ticker", () => {
       }).pipe(Effect.provide(Lanes.layer()))
     ))
 
+  it.effect("writes one line a minute after ten minutes", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const { host: to, written } = host(false)
+        yield* Effect.timeoutOption(
+          Ticker.drawing(Report.make(Date.UTC(2026, 0, 1)), Standstill.make(false), to),
+          "755 seconds"
+        )
+        const times = written.filter((text) => text !== "").map((text) => text.split(" ")[0])
+        expect(times).toHaveLength(62)
+        expect(times.slice(58)).toEqual(["9:50", "10:00", "11:00", "12:00"])
+      }).pipe(Effect.provide(Lanes.layer()))
+    ))
+
   it.effect("tells of a simulation how much of it is computed, by the clock of who waits for it", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const { host: to, written } = host(false)
