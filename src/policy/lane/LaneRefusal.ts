@@ -178,7 +178,8 @@ const mirrored = (
     }
     return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
-  const guessed = BucketMirror.rate(mirror ?? opened(state, of, ticket, cost))
+  const before = mirror ?? opened(state, of, ticket, cost)
+  const guessed = BucketMirror.rate(before)
   // a guess, which the limit may lie above, and no rate that was refused
   const bounds = BucketBounds.refuse(rate.bounds, ticket.at, cost, guessed, false, defaults.boundsMost * guessed)
   const stamp = { at: ticket.at, sent: 0, cost, asked }
@@ -189,7 +190,7 @@ const mirrored = (
   const counted = { ...rate, bounds, windows, traffic }
   const admitted = admittedBefore(state, ticket)
   const [reason, next] = mirror === undefined
-    ? ["start-refused" as const, opened(state, of, ticket, cost)]
+    ? ["start-refused" as const, before]
     : BucketMirror.refuse(
       mirror,
       ticket.seq,
