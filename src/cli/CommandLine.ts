@@ -38,30 +38,28 @@ export const has = (args: ReadonlyArray<string>, flag: string): boolean =>
 /** Writes the command line that does the same again. */
 export const again = (args: ReadonlyArray<string>): string => text(args)
 
+/** Leaves out a flag that takes a value. */
+const without = (args: ReadonlyArray<string>, flag: string): ReadonlyArray<string> =>
+  args.filter((word, at) => word !== flag && args[at - 1] !== flag && !word.startsWith(`${flag}=`))
+
 /** Writes the command line that does the same without a flag that takes a value, and with further words. */
 export const instead = (args: ReadonlyArray<string>, flag: string, ...words: ReadonlyArray<string>): string =>
-  text([
-    ...open(args).filter((word, at, args) => word !== flag && args[at - 1] !== flag && !word.startsWith(`${flag}=`)),
-    ...words
-  ])
+  text([...without(open(args), flag), ...words])
+
+/** Leaves out that failed rows are sent again, so that it can be said at the end. */
+const once = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  open(args).filter((word) => word !== "--retry-errors")
 
 /** Writes the command line that does the same again and sends failed rows, too. */
-export const retrying = (args: ReadonlyArray<string>): string =>
-  text([...open(args).filter((word) => word !== "--retry-errors"), "--retry-errors"])
+export const retrying = (args: ReadonlyArray<string>): string => text([...once(args), "--retry-errors"])
 
 /** Writes the command line that sends failed rows again by calls, in place of a batch. */
-export const byCalls = (args: ReadonlyArray<string>): string => {
-  const flags = ["--via", "--poll"]
-  const kept = open(args).filter((word, at, args) =>
-    word !== "--retry-errors" &&
-    !flags.some((flag) => word === flag || args[at - 1] === flag || word.startsWith(`${flag}=`))
-  )
-  return text([...kept, "--via", "calls", "--retry-errors"])
-}
+export const byCalls = (args: ReadonlyArray<string>): string =>
+  instead(without(once(args), "--poll"), "--via", "--via", "calls", "--retry-errors")
 
 /** Writes the command line that goes on after rows were corrected, and sends those that failed again. */
 export const corrected = (args: ReadonlyArray<string>): string =>
-  instead(args.filter((word) => word !== "--retry-errors"), "--changed", "--retry-errors", "--changed", "keep")
+  instead(once(args), "--changed", "--retry-errors", "--changed", "keep")
 
 /** Removes name and password from an address. */
 export const withoutUser = (address: string): string => address.replace(/(\/\/)[^/?#]*@/, "$1")

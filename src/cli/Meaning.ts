@@ -244,19 +244,20 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
   }
 }
 
+/** Reads a table by a name that somebody typed. */
+const named = <A>(table: Readonly<Record<string, A>>, name: string): A | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined
+
 /** Finds what the code of a row means that failed without a call. */
-export const ofRowCode = (code: string): Meaning | undefined => {
-  const key = /^bad_row(_|$)/.test(code) ? "bad_row" : code
-  return Object.hasOwn(ofRow, key) ? ofRow[key] : undefined
-}
+export const ofRowCode = (code: string): Meaning | undefined =>
+  named(ofRow, /^bad_row(_|$)/.test(code) ? "bad_row" : code)
 
 /** Finds an error that ends a job, by its name or its reason. */
 export const ofJob = (name: string): Meaning | undefined =>
-  new Map<string, Meaning>([...Object.entries(ofJobError), ...Object.entries(ofReason)]).get(name)
+  named<Meaning>(ofReason, name) ?? named<Meaning>(ofJobError, name)
 
 /** Finds the error of a call by its reason. */
-export const tagOfReason = (reason: string): Tag | undefined =>
-  new Map<string, Tag>(Object.entries(ofErrorReason)).get(reason)
+export const tagOfReason = (reason: string): Tag | undefined => named<Tag>(ofErrorReason, reason)
 
 /** Lists the names that calls, rows and jobs have for their errors. */
 export const names: ReadonlyArray<string> = [

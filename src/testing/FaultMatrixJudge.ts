@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
+import * as Enumeration from "../domain/Enumeration.ts"
 import type * as Kinds from "./FaultMatrixKinds.ts"
 import * as Report from "./FaultMatrixReport.ts"
 import * as VirtualClock from "./VirtualClock.ts"
@@ -76,9 +77,9 @@ const manners = (
 const leaks = (outcome: Outcome<unknown, unknown>): string | undefined => {
   const { fibersLeft, timersLeft } = outcome.result
   const left = [
-    outcome.open > 0 ? `${outcome.open} open socket${outcome.open === 1 ? "" : "s"}` : "",
-    fibersLeft > 0 ? `${fibersLeft} running fiber${fibersLeft === 1 ? "" : "s"}` : "",
-    timersLeft > 0 ? `${timersLeft} timer${timersLeft === 1 ? "" : "s"}` : ""
+    outcome.open > 0 ? Enumeration.counted(outcome.open, "open socket") : "",
+    fibersLeft > 0 ? Enumeration.counted(fibersLeft, "running fiber") : "",
+    timersLeft > 0 ? Enumeration.counted(timersLeft, "timer") : ""
   ].filter((part) => part !== "")
   return left.length === 0 ? undefined : `leaves behind ${left.join(", ")}`
 }

@@ -4,6 +4,7 @@
  * **Source**: Together's API reference, `POST /embeddings`.
  */
 import * as Schema from "effect/Schema"
+import * as Enumeration from "../domain/Enumeration.ts"
 import { lenient, omitNull, open, request, Usage } from "./Wire.ts"
 
 /** Asks for the embedding of one text or of several. */
@@ -28,8 +29,6 @@ export const EmbeddingsResponse = open({
 /** Answers with one vector per text; `index` says which. */
 export interface EmbeddingsResponse extends Schema.Schema.Type<typeof EmbeddingsResponse> {}
 
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
-
 /**
  * Says what is wrong with an answer that has not one vector for each text; nothing where it has.
  *
@@ -37,5 +36,7 @@ const counted = (count: number, what: string): string => `${count} ${what}${coun
  */
 export const complaint = ({ input }: EmbeddingsRequest, { data }: EmbeddingsResponse): string | undefined => {
   const texts = typeof input === "string" ? 1 : input.length
-  return data.length === texts ? undefined : `holds ${counted(data.length, "vector")} for ${counted(texts, "text")}`
+  return data.length === texts
+    ? undefined
+    : `holds ${Enumeration.counted(data.length, "vector")} for ${Enumeration.counted(texts, "text")}`
 }

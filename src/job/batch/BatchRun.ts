@@ -14,6 +14,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as Enumeration from "../../domain/Enumeration.ts"
 import * as TogetherError from "../../domain/TogetherError.ts"
 import type * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
@@ -194,7 +195,7 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
    * Stops the first run that finds answers missing: they were billed, and may reappear, or belong to another account.
    */
   const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string, lost: string, remedy: string) {
-    const what = `Together knows no ${lost}, which was begun for ${part.rows} ${part.rows === 1 ? "row" : "rows"}`
+    const what = `Together knows no ${lost}, which was begun for ${Enumeration.counted(part.rows, "row")}`
     if (told.has(part.name)) return Report.warn(report, `${what}; those without an answer are batched again`)
     yield* note({ ...part, batchId, missing: true })
     return yield* stop({

@@ -2,6 +2,7 @@
  * Says what is wrong with a replay.
  */
 import * as TextDiff from "effect/TextDiff"
+import * as Enumeration from "../../domain/Enumeration.ts"
 import type { Cassette, RecordedRequest } from "../Recorder.ts"
 import * as Sent from "../Sent.ts"
 import * as CassetteRedaction from "./cassetteRedaction.ts"
@@ -44,14 +45,13 @@ export const refused = (
 
 /** Lists the exchanges that no request asked for, and says what to do. */
 export const notAsked = (cassette: Cassette, left: Cassette["exchanges"]): string => {
-  const lines = left.slice(0, 10).map((exchange) => {
+  const lines = left.map((exchange) => {
     const { method, operation, path } = exchange.request
     return `  position ${cassette.exchanges.indexOf(exchange) + 1}: ${operation} (${method} ${path})`
   })
   return [
     `Recorder: ${left.length} of ${cassette.exchanges.length} recorded exchanges not asked for`,
-    ...lines,
-    ...(left.length > lines.length ? [`  … and ${left.length - lines.length} more`] : []),
+    ...Enumeration.first(lines, 10, (others) => `  … and ${others} more`),
     "  Record it again if the change is meant; { verifyOnClose: false } if the program need not send them."
   ].join("\n")
 }

@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Scheduler from "effect/Scheduler"
+import * as Enumeration from "../../domain/Enumeration.ts"
 import * as Heap from "../../guard/Heap.ts"
 
 /** Names why a run was given up. */
@@ -304,7 +305,7 @@ export class Driver {
       elapsed: Duration.millis(this.elapsed),
       message: `VirtualClock.run: ${reason} after ${
         Duration.format(Duration.millis(this.elapsed))
-      } of virtual time: ${why}; ${this.fibers} ${this.fibers === 1 ? "fiber" : "fibers"} live${where}`
+      } of virtual time: ${why}; ${Enumeration.counted(this.fibers, "fiber")} live${where}`
     })
     this.limitMillis += this.settings.limitMillis
     this.quiet = 0

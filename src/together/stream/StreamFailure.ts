@@ -7,6 +7,7 @@
  * wait.
  */
 import * as Duration from "effect/Duration"
+import * as Enumeration from "../../domain/Enumeration.ts"
 import * as TogetherError from "../../domain/TogetherError.ts"
 import * as Advice from "../error/Advice.ts"
 import * as Classify from "../error/Classify.ts"
@@ -69,7 +70,7 @@ export const unreadable = (exchange: Exchange, transport: Transport, head: Subje
 
 /** Says how far a stream came. */
 const afterEvents = (count: number): string =>
-  count === 0 ? "before any event" : `after ${count} event${count === 1 ? "" : "s"}`
+  count === 0 ? "before any event" : `after ${Enumeration.counted(count, "event")}`
 
 /** Builds the errors of one stream. */
 export interface StreamFailure {
