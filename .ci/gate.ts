@@ -11,6 +11,7 @@ import { dirname, join, normalize } from "node:path"
 import { buildAll } from "./build.ts"
 import { consumed } from "./consumer.ts"
 import { examplesAll } from "./examples.ts"
+import { onOtherNodes } from "./nodes.ts"
 import { root, run, work } from "./shell.ts"
 
 interface Step {
@@ -159,6 +160,7 @@ const steps: ReadonlyArray<Step> = [
   { name: "format", asks: "dprint check", run: tool("dprint", "check") },
   { name: "examples", asks: "every ts block type-checked and run", run: examplesAll },
   { name: "coverage", asks: "vitest, 100 % of policy/, 90 % elsewhere", run: tool("vitest", "run", "--coverage") },
+  { name: "nodes", asks: "vitest of sockets, cli and job on Node 22 and 26", run: onOtherNodes },
   { name: "build", asks: "tsc and esbuild into dist/", run: buildAll },
   { name: "pack", asks: "what npm would pack", run: packed },
   { name: "publint", asks: "publint --strict", run: tool("publint", tarball, "--strict") },

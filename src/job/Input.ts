@@ -82,8 +82,8 @@ const webGunzip: Gunzip = (bytes) =>
 /**
  * Says how files ending in `.gz` are read.
  *
- * **Details**: by default with the platform's own `DecompressionStream`, which exists everywhere and refuses a file that
- * was joined from several gzipped ones. The command reads those, too: it provides Node's zlib here.
+ * **Details**: by default with the platform's own `DecompressionStream`, which exists everywhere and, from Node 24 on,
+ * refuses a file that was joined from several gzipped ones. The command reads those, too: it provides Node's zlib here.
  */
 export const Gunzip = Context.Reference<Gunzip>("effect-together/job/Gunzip", { defaultValue: () => webGunzip })
 

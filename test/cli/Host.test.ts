@@ -8,6 +8,7 @@ import { mkdtempSync, openSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Host from "../../src/cli/Host.ts"
+import { nodeMajor } from "../engine.ts"
 
 const source = (name: string) => join(import.meta.dirname, "../../src/cli", name)
 
@@ -122,6 +123,8 @@ describe("Heap", () => {
     expect(steady).toBeGreaterThan(0)
     // one doubling may happen between two looks
     expect(steady).toBeLessThanOrEqual(enough! * 2.2)
+    // V8 itself stops there before Node 24, and from Node 26 on grows by less than a doubling
+    if (nodeMajor !== 24) return
     const [free] = young("free")
     expect(free).toBeGreaterThan(steady!)
   }, 30_000)

@@ -7,6 +7,7 @@ import * as Stream from "effect/Stream"
 import { gzipSync } from "node:zlib"
 import * as Host from "../../src/cli/Host.ts"
 import * as Input from "../../src/job/Input.ts"
+import { nodeMajor } from "../engine.ts"
 
 const encoder = new TextEncoder()
 
@@ -72,9 +73,9 @@ it.layer(NodeServices.layer)("Input", (it) => {
         yield* fs.writeFile(path, zipped)
         expect(yield* read(Input.file(path))).toEqual([[1, "a"], [2, "b"], [3, "c"]])
         expect(yield* Input.countLines(Input.file(path))).toBe(3)
-        for (
-          const broken of [encoder.encode("no gzip"), zipped.subarray(0, 20), new Uint8Array([...zipped, ...zipped])]
-        ) {
+        // before Node 24 the platform's own stream reads a joined file
+        const joined = nodeMajor >= 24 ? [new Uint8Array([...zipped, ...zipped])] : []
+        for (const broken of [encoder.encode("no gzip"), zipped.subarray(0, 20), ...joined]) {
           yield* fs.writeFile(path, broken)
           const error = yield* Effect.flip(read(Input.file(path)))
           expect(error.reason).toBe("gzip")

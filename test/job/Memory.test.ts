@@ -6,11 +6,13 @@ import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { nodeMajor } from "../engine.ts"
 
 const source = (path: string) => new URL(`../../src/${path}`, import.meta.url).href
 
 describe("JobFiles", () => {
-  it("leaves nothing of a settled row among the old objects", () => {
+  // an older V8 leaves a little more
+  it.runIf(nodeMajor >= 24)("leaves nothing of a settled row among the old objects", () => {
     const directory = mkdtempSync(join(tmpdir(), "job-memory-"))
     const script = `
       import { NodeServices } from "@effect/platform-node"

@@ -8,6 +8,7 @@ import { openAsBlob } from "node:fs"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib"
 import { Agent } from "undici"
+import { nodeMajor } from "../engine.ts"
 import { chatAnswer, delta, frame, json, serve } from "./server.ts"
 
 const key = "tgp_v1_a-secret-key-that-must-not-leak"
@@ -354,7 +355,9 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
           })
         ).pipe(client(server.baseUrl))
         expect([server.received.length, ports.size]).toEqual([3, 1])
-      })
+      }),
+    // the end has 50 ms of real time to come, which a busy machine may not give it
+    { retry: 3 }
   )
 
   it.effect("frees the connection of a stream that does not end behind [DONE], though the call's clock stands still", () =>
@@ -477,7 +480,8 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
           Effect.catchTag("DecodeError", ({ message }) => Effect.succeed(message)),
           client(server.baseUrl)
         )
-        const read = transport.includes("Fetch") ? "hello" : `it has the content-encoding ${encoding}, which was not`
+        const isRead = transport.includes("Fetch") && (encoding !== "zstd" || nodeMajor >= 24)
+        const read = isRead ? "hello" : `it has the content-encoding ${encoding}, which was not`
         expect([yield* text, server.received.length]).toEqual([expect.stringContaining(read), 1])
       }
     }))

@@ -3,11 +3,13 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
+import { nodeMajor } from "../engine.ts"
 
 const source = (path: string) => new URL(`../../src/${path}`, import.meta.url).href
 
 describe("chatStream", () => {
-  it("does not leave whole streams among the old objects", () => {
+  // the web streams of Node 22 leave more themselves
+  it.runIf(nodeMajor >= 24)("does not leave whole streams among the old objects", () => {
     const script = `
       import { Effect, Layer, ManagedRuntime, Redacted, Stream } from "effect"
       import { HttpClient, HttpClientResponse } from "effect/http"

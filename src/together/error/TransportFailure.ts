@@ -113,7 +113,9 @@ export interface About {
 /** Says why an answer that came cannot be read; nothing where something else went wrong. */
 const unreadable = (codes: ReadonlyArray<string>, problem: string, secrets: () => Secrets): string | undefined =>
   codes.includes(encodedCode)
-    ? `${redact(problem, secrets())}. Turn compression off in whatever stands between, or use the Fetch transport.`
+    ? `${
+      redact(problem, secrets())
+    }. Turn compression off in whatever stands between, or use a transport that decodes it: Fetch for gzip, deflate and br.`
     : isTooLong(codes, problem)
     ? "it is longer than a text can be, about 512 MB. Read a file as a stream (files.stream)."
     : undefined
