@@ -240,6 +240,27 @@ describe("Credits", () => {
         expect((yield* credits.report).accounts[0]?.tally.open).toBe(0)
       }))
 
+    it.effect("elects the next waiter when the elected one is interrupted before it could go", () =>
+      Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
+        yield* credits.suspend()
+        const waiting = credits.run(send, call(1))
+        const first = yield* Effect.forkChild(waiting, { startImmediately: true })
+        // a wait of its own end is a fiber of its own: it has its leave, yields, and has not handed it over yet
+        const bounded = credits.run(send, { ...call(1), whenSuspended: { wait: "1 hour" } })
+        const elected = yield* Effect.forkChild(Effect.provideService(bounded, Scheduler.MaxOpsBeforeYield, 5))
+        yield* Effect.repeat(credits.report, { until: ({ accounts }) => accounts[0]?.waiting === 2 })
+        const last = yield* Effect.forkChild(waiting, { startImmediately: true })
+        yield* TestClock.adjust("30 seconds")
+        expect(state.sent).toBe(1)
+        yield* Fiber.interruptAll([first, elected])
+        expect([state.sent, (yield* credits.account())._tag]).toEqual([2, "Probing"])
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(last)).toBe("answer")
+        expect((yield* credits.report).accounts[0]).toMatchObject({ waiting: 0, tally: { open: 0 } })
+      }))
+
     it.effect("probes again after the same delay when a probe fails for another reason", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ whenSuspended: "wait", probe })
