@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
@@ -84,6 +85,40 @@ describe("CreditAlerts", () => {
           expect(error.message).toContain(`but budget ${whose} has $0.40 of $1.00 left`)
         })
     ))
+
+  it.effect("tells an account's calls above their estimate once, and again where one exceeds its own by twice as much", () =>
+    listening({}, (credits, alerts) =>
+      Effect.gen(function*() {
+        const above = (by: number, account: string) => ({ ...call(10 + by, 10), account })
+        for (const by of [3, 5, 6, 11, 12]) yield* credits.run(ok, above(by, "acme"))
+        yield* credits.run(ok, above(1, "tiny"))
+        yield* Effect.yieldNow
+        expect(alerts).toMatchObject([
+          { _tag: "SettledAboveEstimate", account: "acme", reserved: cents(10), cost: cents(13) },
+          { _tag: "SettledAboveEstimate", account: "acme", cost: cents(16) },
+          { _tag: "SettledAboveEstimate", account: "acme", cost: cents(22) },
+          { _tag: "SettledAboveEstimate", account: "tiny", cost: cents(11) }
+        ])
+        expect(alerts[0]?.message).toBe(
+          "A call of account \"acme\" cost $0.13, more than the $0.10 reserved for it: its estimate is too low. Raise " +
+            "inputMargin if inputs have more tokens than their length suggests, and set max_tokens where text is generated."
+        )
+      })))
+
+  it.effect("ends with the scope of its guard, behind what was told before", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const credits = yield* Scope.provide(Credits.make(), scope)
+      const heard = yield* Effect.forkChild(Stream.runCollect(credits.alerts), { startImmediately: true })
+      yield* Effect.yieldNow
+      yield* credits.suspend()
+      yield* Scope.close(scope, Exit.void)
+      expect((yield* Fiber.join(heard)).map((alert) => alert._tag)).toEqual(["Suspended"])
+      // calls go through the guard as before, and are heard by nobody
+      yield* credits.resume()
+      expect(yield* credits.run(ok, call(11, 10))).toBe("answer")
+      expect(yield* Stream.runCollect(credits.alerts)).toEqual([])
+    }))
 
   it.effect("tells a threshold once where calls settle at the same time and the store is slow", () =>
     listening(

@@ -40,7 +40,7 @@ export type Alert =
       readonly needed: Money.NanoUsd
       readonly remaining: Money.NanoUsd
     }
-    /** A call cost more than the upper bound of its estimate. */
+    /** A call cost more than the upper bound of its estimate: the first of its account, or by twice as much as the last told. */
     | {
       readonly _tag: "SettledAboveEstimate"
       readonly account: string

@@ -25,12 +25,14 @@ import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Take from "effect/Take"
 import * as Money from "../../domain/Money.ts"
 import * as Remedy from "../../domain/Remedy.ts"
 import type { BudgetExceededError, InsufficientCreditsError } from "../../domain/TogetherError.ts"
@@ -111,7 +113,7 @@ export interface Service extends CreditCall.Calls {
     work: Preflight.Work,
     options?: { readonly account?: string | undefined }
   ) => Effect.Effect<Preflight.Verdict>
-  /** News, from the moment of subscription on. The latest 256 are kept for a slow reader. */
+  /** News, from the moment of subscription on, until the scope of the guard closes. The latest 256 are kept for a slow reader. */
   readonly alerts: Stream.Stream<Alert>
   readonly report: Effect.Effect<Report>
 }
@@ -177,8 +179,9 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
   const scope = yield* Scope.Scope
   const store = yield* LedgerStore.LedgerStore
   const openedAt = yield* Clock.currentTimeMillis
-  const alerts = yield* PubSub.sliding<Alert>(256)
-  const publish = (alert: Alert): Effect.Effect<void> => Effect.asVoid(PubSub.publish(alerts, alert))
+  const alerts = yield* PubSub.sliding<Take.Take<Alert>>(256)
+  yield* Scope.addFinalizer(scope, PubSub.end(alerts, Exit.void))
+  const publish = (alert: Alert): Effect.Effect<void> => Effect.asVoid(PubSub.publish(alerts, [alert]))
   const rateLimited = rateLimits(options.rateLimitAlert ?? defaults.rateLimitAlert, publish)
   const book = yield* LedgerBook.make({
     store,
@@ -246,7 +249,7 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
     forecast: (account = defaults.account) => Effect.map(nowSeconds, (now) => book.forecast(account, now)),
     preflight: (work, { account = defaults.account } = {}) =>
       Effect.map(nowSeconds, (now) => Preflight.judge(work, book.balance(account, now))),
-    alerts: Stream.fromPubSub(alerts),
+    alerts: Stream.fromPubSubTake(alerts),
     report: Effect.gen(function*() {
       const now = yield* nowSeconds
       const ledger = book.state()

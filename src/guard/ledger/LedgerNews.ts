@@ -2,7 +2,8 @@
  * What a ledger tells of its steps: alerts, metrics, and how long balances last.
  *
  * Each piece of news is told once: a threshold as it is crossed, a refusal per
- * counter and reason, a low balance until the forecast has recovered. What happened
+ * counter and reason, a call that cost more than its estimate until one exceeds its own
+ * by twice as much, a low balance until the forecast has recovered. What happened
  * while the ledger was opened is told with the first call or statement, since nobody
  * can have listened before.
  */
@@ -115,6 +116,8 @@ export const make = (options: Options): News => {
   /** Counters that refused, each with the reason, and accounts whose low balance was told. */
   const toldRefused = new Set<string>()
   const toldLow = new Set<string>()
+  /** The most by which a call of an account cost more than its estimate, of those that were told. */
+  const toldExcess = new Map<string, Money.NanoUsd>()
   /** What is owed until the first call. */
   let owed: ReadonlyArray<Alert> | undefined = []
 
@@ -149,8 +152,13 @@ export const make = (options: Options): News => {
   const tellOvershoot = (reserve: Ledger.Reserve, cost: Money.NanoUsd, at: number): Effect.Effect<void> => {
     const { account, high, label } = reserve
     if (high === undefined || cost <= high) return Effect.void
+    const excess = cost - high
+    const counted = Metric.update(Telemetry.overshoot, Money.toNumber(excess))
+    // where estimates are too low, every call may cost more than its own
+    if (excess < 2n * (toldExcess.get(account) ?? 0n)) return counted
+    toldExcess.set(account, excess)
     return Effect.andThen(
-      Metric.update(Telemetry.overshoot, Money.toNumber(cost - high)),
+      counted,
       publish({
         _tag: "SettledAboveEstimate",
         at,
@@ -161,8 +169,8 @@ export const make = (options: Options): News => {
         message:
           `A call of account "${account}"${label === "" ? "" : ` and label "${label}"`} cost ${
             Money.format(cost)
-          }, more than the ${Money.format(high)} reserved for it: its estimate ` +
-          "is too low. Set max_tokens, and raise inputMargin where the input has more tokens than its length suggests."
+          }, more than the ${Money.format(high)} reserved for it: its estimate is too low. Raise inputMargin if inputs ` +
+          "have more tokens than their length suggests, and set max_tokens where text is generated."
       })
     )
   }
