@@ -127,6 +127,11 @@ const begin = <T, E, R>(targets: Arr.NonEmptyReadonlyArray<T>, options: Options<
  * **Errors**: the error of the last target tried.
  */
 export const run: {
+  // two data-last forms: the first knows the targets of its pipe, the second is made before there are any
+  <Targets extends Arr.NonEmptyReadonlyArray<unknown>, A, E, R, R2 = never>(
+    f: (target: Targets[number]) => Effect.Effect<A, E, R>,
+    options?: Options<Targets[number], E, R2>
+  ): (targets: Targets) => Effect.Effect<A, E, R | R2>
   <T, A, E, R, R2 = never>(
     f: (target: T) => Effect.Effect<A, E, R>,
     options?: Options<T, E, R2>
@@ -162,6 +167,11 @@ export const run: {
  * **Errors**: the error of the last target tried.
  */
 export const stream: {
+  // two data-last forms, as of `run`
+  <Targets extends Arr.NonEmptyReadonlyArray<unknown>, A, E, R, R2 = never>(
+    f: (target: Targets[number]) => Stream.Stream<A, E, R>,
+    options?: Options<Targets[number], E, R2>
+  ): (targets: Targets) => Stream.Stream<A, E, R | R2>
   <T, A, E, R, R2 = never>(
     f: (target: T) => Stream.Stream<A, E, R>,
     options?: Options<T, E, R2>

@@ -5,10 +5,12 @@ import { describe, expectTypeOf, it } from "@effect/vitest"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { flow } from "effect/Function"
+import { flow, pipe } from "effect/Function"
+import * as Stream from "effect/Stream"
 import type * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Breaker from "../../src/guard/Breaker.ts"
 import * as Credits from "../../src/guard/credits/Credits.ts"
+import * as Fallback from "../../src/guard/Fallback.ts"
 import * as Lane from "../../src/guard/lane/Lane.ts"
 import type * as Lanes from "../../src/guard/lane/Lanes.ts"
 import * as Price from "../../src/policy/Price.ts"
@@ -95,5 +97,21 @@ describe("Credits.run", () => {
       .toEqualTypeOf<Paid>()
     expectTypeOf(Credits.run({ estimate, cost: costOf })(vendor)).toEqualTypeOf<Paid>()
     expectTypeOf(flow(Credits.run({ estimate, cost: costOf }), Effect.withSpan("s"))(vendor)).toEqualTypeOf<Paid>()
+  })
+})
+
+describe("Fallback.run", () => {
+  type Answered = Effect.Effect<"big" | "small", VendorError>
+  const ask = <M>(model: M): Effect.Effect<M, VendorError> => Effect.as(vendor, model)
+
+  it("knows its targets in a pipe, and before there are any by its function", () => {
+    const targets = ["big", "small"] as const
+    expectTypeOf(pipe(targets, Fallback.run((model) => ask(model)))).toEqualTypeOf<Answered>()
+    expectTypeOf(pipe(targets, Fallback.run(ask, { when: (error) => error.status === 503 }))).toEqualTypeOf<Answered>()
+    expectTypeOf(pipe(targets, Fallback.stream((model) => Stream.fromEffect(ask(model)))))
+      .toEqualTypeOf<Stream.Stream<"big" | "small", VendorError>>()
+    expectTypeOf(Fallback.run((model: string) => ask(model)))
+      .toEqualTypeOf<(targets: readonly [string, ...Array<string>]) => Effect.Effect<string, VendorError>>()
+    expectTypeOf(Fallback.run(targets, (model) => ask(model))).toEqualTypeOf<Answered>()
   })
 })
