@@ -37,13 +37,21 @@ import * as Millis from "./Millis.ts"
 
 /** Says by when a call must be done, and the shortest attempt worth starting. */
 export interface Deadline {
-  /** Epoch milliseconds, on the `Clock` service. */
+  /**
+   * Epoch milliseconds, on the `Clock` service: a time of day. Once that clock was set forward or back, guards see too
+   * little or too much time left; the call that {@link run} ends still ends on time.
+   */
   readonly at: number
   /** Milliseconds: with less than this left, no attempt is started and no retry waited for. */
   readonly minAttempt: number
 }
 
-/** Holds the deadline of the call in progress; `undefined` where there is none. */
+/**
+ * Holds the deadline of the call in progress; `undefined` where there is none.
+ *
+ * **Gotchas**: a fiber that is forked inside of {@link run} keeps it, also once it has passed, and guards then refuse what
+ * that fiber sends. Provide `undefined` around work that is to go on in the background.
+ */
 export const CurrentDeadline: Context.Reference<Deadline | undefined> = Context.Reference<Deadline | undefined>(
   "effect-together/Deadline",
   { defaultValue: () => undefined }

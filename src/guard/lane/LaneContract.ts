@@ -194,7 +194,7 @@ export interface Lane {
     options: RunOptions<A, E>
   ) => Effect.Effect<A, E | LaneOverflowError, R>
   readonly status: Effect.Effect<LaneStatus>
-  /** Tells every decision from now on; a slow reader loses the oldest. Costs nothing while nobody listens. */
+  /** Tells every decision from now on, without an end; a slow reader loses the oldest. Costs nothing while nobody listens. */
   readonly decisions: Stream.Stream<Decision>
   /** Reads what was learned, as plain data for JSON. */
   readonly save: Effect.Effect<Learned.Learned>

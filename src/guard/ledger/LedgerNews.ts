@@ -169,7 +169,9 @@ export const make = (options: Options): News => {
         message:
           `A call of account "${account}"${label === "" ? "" : ` and label "${label}"`} cost ${
             Money.format(cost)
-          }, more than the ${Money.format(high)} reserved for it: its estimate is too low. Raise inputMargin if inputs ` +
+          }, more than the ${
+            Money.format(high)
+          } reserved for it: its estimate is too low. Raise inputMargin if inputs ` +
           "have more tokens than their length suggests, and set max_tokens where text is generated."
       })
     )
