@@ -8,7 +8,12 @@ import * as Effect from "effect/Effect"
 import * as ExecutionPlan from "effect/ExecutionPlan"
 import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import type { RateLimitError, ServerError, TogetherError } from "../../src/domain/TogetherError.ts"
+import {
+  isRetryable,
+  type RateLimitError,
+  type ServerError,
+  type TogetherError
+} from "../../src/domain/TogetherError.ts"
 import * as Retry from "../../src/guard/retry/Retry.ts"
 import * as Together from "../../src/together/Together.ts"
 import * as TogetherLanguageModel from "../../src/together/ai/TogetherLanguageModel.ts"
@@ -95,5 +100,27 @@ describe("schedules by tag", () => {
     expectTypeOf(twice.pipe(Retry.byTag({ ServerError: failing, RateLimitError: onLimit }))).toEqualTypeOf<
       Schedule.Schedule<unknown, TogetherError, "broke">
     >()
+  })
+})
+
+describe("Retry.run", () => {
+  class Busy extends Data.TaggedError("Busy")<{ readonly seconds: number }> {}
+  const vendor: Effect.Effect<string, Busy> = Effect.succeed("done")
+  const always = (_: unknown): boolean => true
+  const log = ({ attempt }: Retry.RetryEvent<unknown>) => Effect.log(attempt)
+
+  it("keeps the errors of the effect in a pipe, also with functions that take any", () => {
+    expectTypeOf(vendor.pipe(Retry.run({ isRetryable: always }))).toEqualTypeOf<typeof vendor>()
+    expectTypeOf(vendor.pipe(Retry.run(twice, { isRetryable: always, onRetry: log }))).toEqualTypeOf<typeof vendor>()
+    expectTypeOf(vendor.pipe(Retry.run({ isRetryable: (error) => error.seconds < 9, onStop: ({ error }) => error })))
+      .toEqualTypeOf<typeof vendor>()
+    expectTypeOf(ask.pipe(Retry.run(twice, { onRetry: log }))).toEqualTypeOf<typeof ask>()
+    expectTypeOf(ask.pipe(Retry.run({ isRetryable }))).toEqualTypeOf<typeof ask>()
+    expectTypeOf(ask.pipe(Retry.run())).toEqualTypeOf<typeof ask>()
+  })
+
+  it("reads them from its functions where it is made before the effect", () => {
+    const again = Retry.run({ isRetryable: ({ seconds }: Busy) => seconds < 9 })
+    expectTypeOf(again(vendor)).toEqualTypeOf<typeof vendor>()
   })
 })

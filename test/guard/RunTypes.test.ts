@@ -100,6 +100,24 @@ describe("Credits.run", () => {
   })
 })
 
+describe("Credits.stream", () => {
+  type Paid = Stream.Stream<
+    Answer,
+    VendorError | TogetherError.BudgetExceededError | TogetherError.InsufficientCreditsError,
+    Credits.Credits
+  >
+  const estimate = Price.exactly(1n)
+  const costOf = ({ tokens }: { readonly tokens: number }) => Price.known(BigInt(tokens))
+  const answers = Stream.fromEffect(vendor)
+
+  it("keeps the types of the stream", () => {
+    expectTypeOf(answers.pipe(Credits.stream({ estimate, cost: costOf }))).toEqualTypeOf<Paid>()
+    expectTypeOf(answers.pipe(Credits.stream({ estimate, cost: ({ text }) => Price.known(BigInt(text.length)) })))
+      .toEqualTypeOf<Paid>()
+    expectTypeOf(Credits.stream({ estimate, cost: costOf })(answers)).toEqualTypeOf<Paid>()
+  })
+})
+
 describe("Fallback.run", () => {
   type Answered = Effect.Effect<"big" | "small", VendorError>
   const ask = <M>(model: M): Effect.Effect<M, VendorError> => Effect.as(vendor, model)

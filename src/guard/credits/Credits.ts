@@ -353,11 +353,17 @@ export const run: {
 
 /** Runs a stream under the guard in context; whenever it stops, what arrived is charged. */
 export const stream: {
+  // two data-last forms, as of `run`
   <A>(
-    options: StreamOptions<A>
+    options: StreamOptions<NoInfer<A>>
   ): <E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
+  <A>(
+    options: StreamOptions<A>
+  ): <B extends A, E, R>(
+    self: Stream.Stream<B, E, R>
+  ) => Stream.Stream<B, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
   <A, E, R>(
     self: Stream.Stream<A, E, R>,
     options: StreamOptions<A>

@@ -151,11 +151,16 @@ type With<E, SE, SR, Given> = [policy: Policy<E, SE, SR>, options: Given] | [opt
  * so a caller whose hint was over the cap knows when to come back.
  */
 export const run: {
+  // the first two data-last forms know the errors of their pipe, so that functions not written in place widen none; the third
+  // is made before there is an effect
   <E, SE = never, SR = never, R2 = never>(
-    ...how: With<E, SE, SR, GenericOptions<E, R2>>
+    ...how: With<E, SE, SR, GenericOptions<NoInfer<E>, R2>>
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
   <E extends TogetherErrorElseGiveIsRetryable = TogetherError.TogetherError, SE = never, SR = never, R2 = never>(
-    ...how: With<E, SE, SR, Options<E, R2>> | [policy?: Policy<E, SE, SR>]
+    ...how: With<E, SE, SR, Options<NoInfer<E>, R2>> | [policy?: Policy<E, SE, SR>]
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
+  <E, SE = never, SR = never, R2 = never>(
+    ...how: With<E, SE, SR, GenericOptions<E, R2>>
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
   <A, E, R, SE = never, SR = never, R2 = never>(
     self: Effect.Effect<A, E, R>,
