@@ -241,19 +241,11 @@ const race = Effect.fnUntraced(function*<A, E, R>(
     Effect.map(Fiber.await(first), (exit) => ({ exit })),
     Effect.map(Fiber.join(other), (came) => ({ came }))
   )
-  if ("exit" in winner) {
-    if (Exit.isSuccess(winner.exit)) return { exit: winner.exit, outcome: "lost" }
-    const came = yield* Fiber.join(other)
-    if ("refused" in came) return { exit: winner.exit, outcome: came.refused }
-    return Exit.isSuccess(came.exit)
-      ? { exit: came.exit, outcome: "won" }
-      : { exit: winner.exit, outcome: "both-failed" }
-  }
-  const came = winner.came
+  if ("exit" in winner && Exit.isSuccess(winner.exit)) return { exit: winner.exit, outcome: "lost" }
+  const came = "came" in winner ? winner.came : yield* Fiber.join(other)
   if ("exit" in came && Exit.isSuccess(came.exit)) return { exit: came.exit, outcome: "won" }
   const exit = yield* Fiber.await(first)
-  if ("refused" in came) return { exit, outcome: came.refused }
-  return { exit, outcome: Exit.isSuccess(exit) ? "lost" : "both-failed" }
+  return { exit, outcome: "refused" in came ? came.refused : Exit.isSuccess(exit) ? "lost" : "both-failed" }
 })
 
 /** Holds when the first try of a call began, and how it ended. Mutable, owned by the call. */

@@ -101,7 +101,7 @@ describe("CreditAlerts", () => {
         ])
         expect(alerts[0]?.message).toBe(
           "A call of account \"acme\" cost $0.13, more than the $0.10 reserved for it: its estimate is too low. Raise " +
-            "inputMargin if inputs have more tokens than their length suggests, and set max_tokens where text is generated."
+            "inputMargin where the input has more tokens than its length suggests, and set max_tokens of a generation."
         )
       })))
 

@@ -106,7 +106,7 @@ describe("schedules by tag", () => {
 describe("Retry.run", () => {
   class Busy extends Data.TaggedError("Busy")<{ readonly seconds: number }> {}
   const vendor: Effect.Effect<string, Busy> = Effect.succeed("done")
-  const always = (_: unknown): boolean => true
+  const always = (error: unknown): boolean => error !== undefined
   const log = ({ attempt }: Retry.RetryEvent<unknown>) => Effect.log(attempt)
 
   it("keeps the errors of the effect in a pipe, also with functions that take any", () => {

@@ -124,8 +124,8 @@ export class Credits extends Context.Service<Credits, Service>()("effect-togethe
 /** Reads the time of day in seconds. */
 const nowSeconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (millis) => millis / 1000)
 
-const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<BalanceStatement>> =>
-  given === undefined ? Effect.succeed([]) : Effect.isEffect(given) ? given : Effect.succeed(given)
+const statements = (given: Options["balance"] = []): Effect.Effect<ReadonlyArray<BalanceStatement>> =>
+  Effect.isEffect(given) ? given : Effect.succeed(given)
 
 const leaveOf = (ticket: CreditTicket.Ticket | undefined): Leave | undefined =>
   ticket === undefined ? undefined : CreditTicket.Ticket.held(ticket).leave

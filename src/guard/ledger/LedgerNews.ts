@@ -169,10 +169,8 @@ export const make = (options: Options): News => {
         message:
           `A call of account "${account}"${label === "" ? "" : ` and label "${label}"`} cost ${
             Money.format(cost)
-          }, more than the ${
-            Money.format(high)
-          } reserved for it: its estimate is too low. Raise inputMargin if inputs ` +
-          "have more tokens than their length suggests, and set max_tokens where text is generated."
+          }, more than the ${Money.format(high)} reserved for it: its estimate ` +
+          "is too low. Raise inputMargin where the input has more tokens than its length suggests, and set max_tokens of a generation."
       })
     )
   }
