@@ -33,6 +33,9 @@ export const LedgerStore: Context.Reference<Store> = Context.Reference<Store>("e
 /**
  * Provides the file store to `Credits.layer`: `Credits.layer(options).pipe(Layer.provide(LedgerStore.layerFile({ path })))`.
  *
+ * **Gotchas**: merged beside the layer of `Credits`, or around the program, it compiles and does nothing: the guard takes its
+ * store as it is made, and without one keeps its books in memory.
+ *
  * **Errors**: `LedgerStoreError` where the file cannot be opened or is damaged.
  */
 export const layerFile = (
