@@ -33,7 +33,7 @@ export interface CallsUnderWay<R> {
   readonly send: (row: Row.Row, kind: Kind) => Effect.Effect<Called, never, R>
   /** Ends the calls of some kinds of which nothing is on the wire. */
   readonly interrupt: (isOf: (kind: Kind) => boolean) => void
-  /** Tells whether something may be on the wire. */
+  /** Tells whether a client of ours has something on the wire; of any other sender nobody knows. */
   readonly someOnWire: () => boolean
   /** Says that a row has come to an answer or a failure, which tells of its attempts. */
   readonly settled: (attempts: number) => void
@@ -146,7 +146,7 @@ export const make = <R>({ clock, isLeft, onFailed, send }: Options<R>): CallsUnd
         if (calls[at] === call && !watch.onWire && isOf(kind)) fiber.interruptUnsafe()
       }
     },
-    someOnWire: () => calls.some(({ watch }) => watch.onWire),
+    someOnWire: () => calls.some(({ watch }) => watch.onWire && watch.attempts !== undefined),
     settled: (attempts) => {
       unsettledAttempts -= attempts
     },

@@ -123,23 +123,32 @@ export const make = Effect.fnUntraced(function*<R>(
   const isLeft = (kind: RowKinds.Kind): boolean => reason !== undefined || kind.abandoned !== undefined
   const room = BudgetRoom.make()
   const kinds = RowKinds.make()
-  const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
-  /** When the first attempt failed of those that came to nothing since the last answer. */
-  let failingSince: number | undefined
+  const health = {
+    failingSince: undefined as number | undefined,
+    lastAnswerAt: undefined as number | undefined,
+    answers: 0,
+    responded: false,
+    get onWire(): boolean {
+      return calls.someOnWire()
+    }
+  }
 
-  /** Stops if nothing but failures came back for too long; what is on the wire may still bring something else. */
+  /** Notes an attempt that came to nothing, though it may come to something another time. */
+  const heard = (error: TogetherError.TogetherError): void => {
+    health.failingSince ??= seconds()
+    health.responded ||= error.status !== undefined
+  }
+
+  /** Stops if nothing but failures came back for too long. */
   const onFailed = (error: unknown): Effect.Effect<void> =>
     Effect.suspend(() => {
       // for credit a job waits as long as it takes
       if (!TogetherError.isTogetherError(error) || error._tag === "InsufficientCreditsError") {
-        failingSince = undefined
+        health.failingSince = undefined
         return Effect.void
       }
-      const now = seconds()
-      failingSince ??= now
-      return Patience.isOver(failingSince, error, health, now, patience) && !calls.someOnWire()
-        ? stop({ _tag: "Unreachable", error })
-        : Effect.void
+      heard(error)
+      return Patience.isOver(health, seconds(), patience) ? stop({ _tag: "Unreachable", error }) : Effect.void
     })
   const calls: CallsUnderWay.CallsUnderWay<R> = CallsUnderWay.make({ send, clock, isLeft, onFailed })
 
@@ -166,6 +175,7 @@ export const make = Effect.fnUntraced(function*<R>(
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
       // its retries may have ended with the job: this is not the final word on the row
       if (reason !== undefined) return Effect.succeed({ _tag: "Undone", error })
+      heard(error)
       const [decision, next] = Patience.decide(state, health, seconds(), patience, Patience.asked(error))
       switch (decision._tag) {
         case "Wait":
@@ -249,7 +259,8 @@ export const make = Effect.fnUntraced(function*<R>(
         if (result.success === undefined) return tries(row, kind, state, made, taken)
         health.answers++
         health.lastAnswerAt = seconds()
-        failingSince = undefined
+        health.failingSince = undefined
+        health.responded = true
         kind.answers++
         calls.settled(made)
         return Effect.succeed(answered(result.success, made, taken, called.requestMillis))

@@ -8,10 +8,10 @@
  * | --- | --- |
  * | some were answered | the row is the trouble: `rounds` more tries, then it fails |
  * | none was answered | the provider is the trouble: wait, the row keeps its tries |
- * | none for `outage`, or none ever for `beforeFirst` | stop; the rows stay undone and a later run sends them |
+ * | nothing but failures for `outage`, or nothing ever for `beforeFirst` | stop; the rows stay undone and a later run sends them |
  *
- * A provider that is down is not sent one set of retries after the other, but a probe now and then. So a job also stops
- * if nothing but failures came back for as long, whether or not a row's retries have run out: see {@link isOver}.
+ * A provider that is down is not sent one set of retries after the other, but a probe now and then. So the last rule
+ * ({@link isOver}) is asked at every attempt that fails, whether or not the row's retries have run out.
  *
  * Between two tries the wait doubles from `firstWait` to `longestWait`, and is no shorter than the provider asked for. Where
  * that is longer than `outage`, the row is given up, or the job stops, at once: what was answered more than `beforeFirst` ago
@@ -37,9 +37,9 @@ export interface Options {
    * seen soon.
    */
   readonly longestWait?: Duration.Input | undefined
-  /** Time without an answer after which the job stops, where the provider did answer before. Default: 10 minutes. */
+  /** Time in which nothing but failures came back, after which the job stops. Default: 10 minutes. */
   readonly outage?: Duration.Input | undefined
-  /** The same where it never answered: likely a wrong address. Default: 1 minute. */
+  /** The same where nothing ever came back, not even a refusal: likely a wrong address. Default: 1 minute. */
   readonly beforeFirst?: Duration.Input | undefined
   /** Rows of one model that must fail alike, none answered, before its others are not sent, 1 or more. Default: 20. */
   readonly abandonAfter?: number | undefined
@@ -86,11 +86,18 @@ export const settings = (options: Options = {}): Settings => {
   }
 }
 
-/** Holds what is known of the job: when it began, when a row was last answered, how many were. */
+/** Holds what is known of the job. */
 export interface Health {
-  readonly startedAt: number
+  /** When the first attempt failed of those that came to nothing since the last answer; absent where none did. */
+  readonly failingSince: number | undefined
+  /** When a row was last answered; absent before the first answer. */
   readonly lastAnswerAt: number | undefined
+  /** How many rows were answered. */
   readonly answers: number
+  /** Whether anything ever came back, an answer or an error with a status: it shows that the address is not wrong. */
+  readonly responded: boolean
+  /** Whether something is on the wire, which may still be answered. */
+  readonly onWire: boolean
 }
 
 /** Holds what is known of the row: full sets of retries spent, waits, and the answers counted at the last one. */
@@ -112,22 +119,11 @@ export const asked = (error: TogetherError.TogetherError): number => {
   return after === undefined ? 0 : Duration.toSeconds(after)
 }
 
-/**
- * Tells whether a provider has failed everything for so long that the job stops. An error with a status shows that the
- * address is not wrong: then it has `outage`, also before its first answer.
- *
- * @param since when the first attempt failed of those that came to nothing since the last answer
- */
-export const isOver = (
-  since: number,
-  error: TogetherError.TogetherError,
-  health: Health,
-  now: number,
-  settings: Settings
-): boolean => {
-  const allowed = health.answers === 0 && error.status === undefined ? settings.beforeFirst : settings.outage
-  return now - since >= allowed
-}
+/** Tells whether a provider has failed everything for so long that the job stops. */
+export const isOver = (health: Health, now: number, settings: Settings): boolean =>
+  health.failingSince !== undefined &&
+  now - health.failingSince >= (health.responded ? settings.outage : settings.beforeFirst) &&
+  !health.onWire
 
 /** Begins with a row. */
 export const begin = (health: Health): Row => ({ rounds: 0, waits: 0, answersBefore: health.answers })
@@ -145,15 +141,13 @@ export const decide = (
   settings: Settings,
   asked: number = 0
 ): readonly [Decision, Row] => {
-  const silent = now - (health.lastAnswerAt ?? health.startedAt)
+  const answered = health.lastAnswerAt !== undefined && now - health.lastAnswerAt < settings.beforeFirst
   // rows may wait for each other for long, and be told only then that the provider has nothing for them today
-  const others = health.answers > row.answersBefore && !(asked > settings.outage && silent >= settings.beforeFirst)
+  const others = health.answers > row.answersBefore && (asked <= settings.outage || answered)
   const rounds = row.rounds + (others ? 1 : 0)
   const next: Row = { rounds, waits: row.waits + 1, answersBefore: health.answers }
   if (others && rounds >= settings.rounds) return [{ _tag: "GiveUp" }, next]
-  if (!others && silent >= (health.answers === 0 ? settings.beforeFirst : settings.outage)) {
-    return [{ _tag: "Stop" }, next]
-  }
+  if (!others && isOver(health, now, settings)) return [{ _tag: "Stop" }, next]
   if (asked > settings.outage) return [{ _tag: others ? "GiveUp" : "Stop" }, next]
   const seconds = Math.min(settings.longestWait, settings.firstWait * 2 ** Math.min(row.waits, 30))
   return [{ _tag: "Wait", seconds: Math.max(seconds, asked) }, next]

@@ -12,6 +12,7 @@ import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
+import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
 import { answering, boundOf, ids, line, model, numbered, price, prompts, run, world } from "./batches.ts"
@@ -582,23 +583,29 @@ describe("BatchJob", () => {
         }
       })))
 
-    it.effect("tries an upload again that may pass, for a minute where there never was an answer", () =>
+    it.effect("tries an upload again that may pass, for a minute where nothing ever came back", () =>
       VirtualClock.wrap(Effect.gen(function*() {
-        for (const faults of [3, 9]) {
+        const failure = new Response("{}", { status: 500 })
+        for (const [faults, reply, sent] of [[3, failure, 4], [9, failure, 10], [9, undefined, 7]] as const) {
           const disk = yield* setup(prompts(3))
-          let left = faults
+          let left: number = faults
           const provider = world(
             {},
             (client) =>
               HttpClient.transform(client, (effect, request) =>
                 request.url.endsWith("/files/upload") && left-- > 0
-                  ? Effect.map(effect, () => HttpClientResponse.fromWeb(request, new Response("{}", { status: 500 })))
+                  ? Effect.andThen(
+                    effect,
+                    reply === undefined
+                      ? Reply.send(Reply.broken("reset"), request)
+                      : Effect.succeed(HttpClientResponse.fromWeb(request, reply.clone()))
+                  )
                   : effect)
           )
           const { report, stop } = yield* run(disk, provider)
-          expect([report.ok, stop?._tag]).toEqual(faults === 3 ? [3, undefined] : [0, "Unreachable"])
+          expect([report.ok, stop?._tag]).toEqual(reply === undefined ? [0, "Unreachable"] : [3, undefined])
           // the waits of a job by calls: after 1, 2, 4, 8, 16 and 30 seconds
-          expect(provider.seen.get("POST /v1/files/upload")).toBe(faults === 3 ? 4 : 7)
+          expect(provider.seen.get("POST /v1/files/upload")).toBe(sent)
         }
       })))
 

@@ -35,8 +35,15 @@ describe("Patience", () => {
 
   describe("decide", () => {
     const settings = Patience.settings()
-    const decide = (answers: number, now: number, asked?: number, waits = 0) => {
-      const health = { startedAt: 0, lastAnswerAt: undefined, answers }
+    const decide = (answers: number, now: number, asked?: number, waits = 0, known: Partial<Patience.Health> = {}) => {
+      const health = {
+        failingSince: 0,
+        lastAnswerAt: answers === 0 ? undefined : 0,
+        answers,
+        responded: answers > 0,
+        onWire: false,
+        ...known
+      }
       return Patience.decide({ rounds: 0, waits, answersBefore: 1 }, health, now, settings, asked)[0]
     }
 
@@ -47,7 +54,11 @@ describe("Patience", () => {
       ["not longer than an outage may last", decide(1, 9, 601), { _tag: "Stop" }],
       ["of a row beside others that are answered", decide(2, 9, 601), { _tag: "GiveUp" }],
       ["of a row beside others that were answered a minute ago", decide(2, 60, 601), { _tag: "Stop" }],
-      ["not as long where it never answered", decide(0, 60), { _tag: "Stop" }]
+      ["not as long where nothing ever came back", decide(0, 60), { _tag: "Stop" }],
+      ["as long where refusals did", decide(0, 60, 0, 0, { responded: true }), { _tag: "Wait", seconds: 1 }],
+      ["no longer, then", decide(0, 600, 0, 0, { responded: true }), { _tag: "Stop" }],
+      ["from the first failure", decide(1, 900, 0, 0, { failingSince: 301 }), { _tag: "Wait", seconds: 1 }],
+      ["for what is on the wire", decide(1, 900, 0, 0, { onWire: true }), { _tag: "Wait", seconds: 1 }]
     ])("%s", (_, decision, expected) => {
       expect(decision).toEqual(expected)
     })

@@ -38,6 +38,7 @@ const tries = 5
 const patience = () => {
   const settings = Patience.settings()
   let answered = false
+  let responded = false
   const passes = (error: TogetherError.TogetherError) =>
     TogetherError.isRetryable(error) || error._tag === "CircuitOpenError" || error._tag === "LaneOverflowError" ||
     (answered && error._tag === "ConnectionError")
@@ -45,14 +46,21 @@ const patience = () => {
     const now = yield* SteadyClock.make
     const startedAt = now() / 1000
     /** Answers to other batches say nothing about this one: there is no row to give up, and stopping ends the job. */
-    const health = (): Patience.Health => ({ startedAt, lastAnswerAt: undefined, answers: answered ? 1 : 0 })
+    const health = (): Patience.Health => ({
+      failingSince: startedAt,
+      lastAnswerAt: undefined,
+      answers: 0,
+      responded,
+      onWire: false
+    })
     for (let waits = 0;; waits++) {
       const result = yield* Effect.result(ask)
       if (Result.isSuccess(result)) {
-        answered = true
+        answered = responded = true
         return result.success
       }
       const { failure } = result
+      responded ||= failure.status !== undefined
       const state = { ...Patience.begin(health()), waits }
       const [decision] = Patience.decide(state, health(), now() / 1000, settings, Patience.asked(failure))
       if (!passes(failure) || decision._tag !== "Wait") return yield* failure
