@@ -147,6 +147,10 @@ export const secondsLearned = (plan: Plan, learned: Lanes.Saved): number => {
 export const sum = (plan: Plan, field: "low" | "expected" | "high"): bigint =>
   Array.from(plan.models.values()).reduce((total, model) => total + model[field], 0n)
 
+/** Counts the rows without a price, which the sums leave out. */
+export const unpriced = (plan: Plan): number =>
+  Array.from(plan.models.values()).reduce((total, model) => total + model.unpriced, 0)
+
 /** Sums up what batches may cost at the most, where that is known. */
 export const costOf = (batches: ReadonlyArray<BatchParts.Part>): bigint | undefined => {
   let sum = 0n

@@ -11,34 +11,41 @@ import * as Table from "./Table.ts"
 
 const usdOf = (cost: bigint | undefined): string | undefined => cost === undefined ? undefined : Money.toUsd(cost)
 
+/** Tells whether a cost is a sum of nothing: what has no price is unknown, and not free. */
+const isUnknown = ({ rows, unpriced }: Pick<PlanSums.ModelPlan, "rows" | "unpriced">): boolean =>
+  rows > 0 && unpriced === rows
+
 /** Makes JSON of a plan. */
-export const json = (plan: PlanSums.Plan, batches: ReadonlyArray<BatchParts.Part>, seconds: number) => ({
-  rows: plan.rows,
-  failedBefore: plan.failedBefore,
-  badLines: plan.badCount,
-  bad: plan.bad,
-  missingIds: plan.missingIds,
-  duplicateIds: plan.duplicates,
-  answeredBefore: plan.answered,
-  inBatches: plan.inBatches === 0 ? undefined : { rows: plan.inBatches, usd: usdOf(PlanSums.costOf(batches)) },
-  costUsd: {
-    low: Money.toUsd(PlanSums.sum(plan, "low")),
-    expected: Money.toUsd(PlanSums.sum(plan, "expected")),
-    high: Money.toUsd(PlanSums.sum(plan, "high"))
-  },
-  seconds: seconds > 0 ? Math.round(seconds) : undefined,
-  models: Object.fromEntries(Array.from(plan.models, ([name, model]) => [name, {
-    rows: model.rows,
-    inputTokens: Math.round(model.inputTokens),
-    expectedOutputTokens: Math.round(model.outputTokens),
-    maxOutputTokens: Math.round(model.maxOutputTokens),
-    rowsWithoutMaxTokens: model.open,
-    lowUsd: Money.toUsd(model.low),
-    expectedUsd: Money.toUsd(model.expected),
-    highUsd: Money.toUsd(model.high),
-    rowsWithUnknownPrice: model.unpriced
-  }]))
-})
+export const json = (plan: PlanSums.Plan, batches: ReadonlyArray<BatchParts.Part>, seconds: number) => {
+  const unpriced = PlanSums.unpriced(plan)
+  const usd = (of: Pick<PlanSums.ModelPlan, "rows" | "unpriced">, cost: bigint) =>
+    isUnknown(of) ? null : Money.toUsd(cost)
+  const sum = (field: "low" | "expected" | "high") => usd({ rows: plan.rows, unpriced }, PlanSums.sum(plan, field))
+  return {
+    rows: plan.rows,
+    failedBefore: plan.failedBefore,
+    badLines: plan.badCount,
+    bad: plan.bad,
+    missingIds: plan.missingIds,
+    duplicateIds: plan.duplicates,
+    answeredBefore: plan.answered,
+    inBatches: plan.inBatches === 0 ? undefined : { rows: plan.inBatches, usd: usdOf(PlanSums.costOf(batches)) },
+    costUsd: { low: sum("low"), expected: sum("expected"), high: sum("high") },
+    rowsWithUnknownPrice: unpriced,
+    seconds: seconds > 0 ? Math.round(seconds) : undefined,
+    models: Object.fromEntries(Array.from(plan.models, ([name, model]) => [name, {
+      rows: model.rows,
+      inputTokens: Math.round(model.inputTokens),
+      expectedOutputTokens: Math.round(model.outputTokens),
+      maxOutputTokens: Math.round(model.maxOutputTokens),
+      rowsWithoutMaxTokens: model.open,
+      lowUsd: usd(model, model.low),
+      expectedUsd: usd(model, model.expected),
+      highUsd: usd(model, model.high),
+      rowsWithUnknownPrice: model.unpriced
+    }]))
+  }
+}
 
 /** Describes what is drawn. */
 export interface Drawn {
@@ -73,8 +80,8 @@ const table = (plan: PlanSums.Plan, style: Style.Style): string =>
       Format.count(model.rows),
       Format.count(model.inputTokens),
       `${Format.count(model.outputTokens)} (≤ ${Format.count(model.maxOutputTokens)})`,
-      model.unpriced === model.rows ? style.yellow("unknown") : `${Format.usd(model.low)} – ${Format.usd(model.high)}`,
-      model.unpriced === model.rows ? style.yellow("unknown") : Format.usd(model.expected)
+      isUnknown(model) ? style.yellow("unknown") : `${Format.usd(model.low)} – ${Format.usd(model.high)}`,
+      isUnknown(model) ? style.yellow("unknown") : Format.usd(model.expected)
     ]),
     style
   )
@@ -115,7 +122,9 @@ const cost = ({ plan }: Drawn, style: Style.Style): ReadonlyArray<string> => {
     ...(plan.models.size > keep.models
       ? [`${Format.count(plan.models.size - keep.models)} more models are not listed: --json has them`]
       : []),
-    ...(plan.models.size > 1 ? [`all models: ${low} – ${high}, expected ${expected}`] : []),
+    ...(plan.models.size > 1 && !isUnknown({ rows: plan.rows, unpriced: PlanSums.unpriced(plan) })
+      ? [`all models: ${low} – ${high}, expected ${expected}`]
+      : []),
     ...Enumeration.first(unpriced, keep.unpriced, othersUnpriced).map(style.yellow),
     ...(open === 0 ? [] : [style.yellow(
       `${

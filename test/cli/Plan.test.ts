@@ -48,4 +48,21 @@ describe("plan", () => {
       const { out: json } = yield* shell.run(["plan", input, "--json"])
       expect(Object.keys(JSON.parse(json).models)).toHaveLength(150)
     })))
+
+  it.effect("takes what has no price for unknown, not for free", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const row = (model: string) => `${JSON.stringify({ custom_id: model, model, prompt: "Hi", max_tokens: 5 })}\n`
+      const unknown = shell.write("unknown.jsonl", row("a") + row("b"))
+      const both = shell.write("both.jsonl", row("a") + row("openai/gpt-oss-20b"))
+      const { out } = yield* shell.run(["plan", unknown])
+      expect(out).toContain("no price is known for model b; its rows are not in the sums")
+      expect(out).not.toContain("$")
+      const json = JSON.parse((yield* shell.run(["plan", unknown, "--json"])).out)
+      expect(json).toMatchObject({ rowsWithUnknownPrice: 2, costUsd: { low: null, expected: null, high: null } })
+      expect(json.models.a).toMatchObject({ lowUsd: null, expectedUsd: null, highUsd: null })
+      expect((yield* shell.run(["plan", both])).out).toContain("all models: $")
+      const some = JSON.parse((yield* shell.run(["plan", both, "--json"])).out)
+      expect(some).toMatchObject({ rowsWithUnknownPrice: 1, costUsd: { high: expect.stringMatching(/^0\.\d+$/) } })
+    })))
 })
