@@ -40,6 +40,10 @@ const rest = (end: RunEnd.RunEnd): { readonly left: bigint; readonly text: strin
   return { left, text: `the other ${Format.plural(rows, "row")} will take about ${Format.usd(left)}: ` }
 }
 
+/** Tells whether rows failed by what stopped the run, such as a quota that was used up: they are sent again with the rest. */
+const failedByIt = ({ ending: { stop }, report }: RunEnd.RunEnd): boolean =>
+  stop?._tag === "Unreachable" && report.failures.some(({ retryable }) => retryable)
+
 /** Says how to go on with rows that were left undone. */
 const forUndone = (end: RunEnd.RunEnd, style: Style.Style): string => {
   const { args, ending: { abandoned, stop } } = end
@@ -61,7 +65,7 @@ const forUndone = (end: RunEnd.RunEnd, style: Style.Style): string => {
   const priceless = Array.from(abandoned.values()).some(({ error }) => error._tag === "BudgetExceededError")
   return stop?._tag === "Abandoned" && priceless
     ? withoutBudget(end, style)
-    : `continue with: ${style.bold(CommandLine.again(args))}`
+    : `continue with: ${style.bold(CommandLine[failedByIt(end) ? "retrying" : "again"](args))}`
 }
 
 /** Names the codes of rows that fail alike where the address is wrong. */

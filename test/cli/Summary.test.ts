@@ -58,6 +58,30 @@ describe("Summary", () => {
     }
   )
 
+  it("sends rows again that failed by what stopped the run", () => {
+    for (const retryable of [true, false]) {
+      const report = answered(3)
+      Report.settle(report, start, {
+        kind: "failed",
+        line: 4,
+        id: "r4",
+        code: "rate_limit",
+        retryable,
+        attempts: 1,
+        millis: 1,
+        inputTokens: 0,
+        outputTokens: 0
+      })
+      const again = `effect-together run in.jsonl${retryable ? " --retry-errors" : ""}`
+      expect(Onward.line(endOf({ _tag: "Unreachable", error: auth }, report), Style.colorless)).toBe(
+        `continue with: ${again}`
+      )
+      expect(Onward.line(endOf({ _tag: "Interrupted" }, report), Style.colorless)).toBe(
+        "continue with: effect-together run in.jsonl"
+      )
+    }
+  })
+
   it("names failures, unknown prices, missing ids and losses", () => {
     const report = answered(3)
     report.endedAt = start + 10_000
