@@ -21,7 +21,7 @@ const worthReporting = Effect.fnUntraced(function*(path: string, report: Report.
 /** Says what a run is to write as it ends. */
 interface Wanted {
   readonly json: boolean
-  /** True where only the reason of a stop is said. */
+  /** True where only the reason of a stop is said, and where failed rows are. */
   readonly quiet: boolean
   /** The path of the page. */
   readonly report: string | undefined
@@ -51,7 +51,7 @@ export const tell = Effect.fnUntraced(function*(wanted: Wanted, end: RunEnd.RunE
   const host = yield* Host.Host
   if (wanted.json) yield* host.write(`${jsonOf(end)}\n`)
   const style = Style.of(host.stderr)
-  const said = wanted.quiet ? Summary.stop(end, style) : Summary.lines(end, style)
+  const said = wanted.quiet ? Summary.brief(end, style) : Summary.lines(end, style)
   if (said.length > 0) Host.say(host, said.map((line) => `${line}\n`).join(""))
   if (wanted.report !== undefined && (yield* worthReporting(wanted.report, end.report))) {
     yield* Page.write(wanted.report, end, wanted.input)

@@ -198,7 +198,7 @@ export const runFlags = {
   json: off("json", "Write the summary to standard output, as JSON"),
   quiet: LastFlag.Boolean("quiet").pipe(
     Flag.withAlias("q"),
-    Flag.withDescription("No progress and no summary; only say why a run stopped"),
+    Flag.withDescription("No progress and no summary; only say why a run stopped, and how many rows failed"),
     Flag.withDefault(false)
   )
 }

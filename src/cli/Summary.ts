@@ -143,8 +143,16 @@ export const lines = (end: RunEnd.RunEnd, style: Style.Style): ReadonlyArray<str
   return out
 }
 
-/** Writes what a quiet run says: nothing, or why it stopped. */
-export const stop = (end: RunEnd.RunEnd, style: Style.Style): ReadonlyArray<string> => {
+/** Writes what a quiet run says: why it stopped, and where its failed rows are; nothing where all is well. */
+export const brief = (end: RunEnd.RunEnd, style: Style.Style): ReadonlyArray<string> => {
+  const { bad, failed, resumedFailed } = end.report
+  const counts = [
+    ...(failed + resumedFailed > 0 ? [`${Format.plural(failed + resumedFailed, "row")} failed`] : []),
+    ...(bad > 0 ? [Format.plural(bad, "bad line")] : [])
+  ]
   const why = RunEnd.reason(end)
-  return why === undefined ? [] : [style.yellow(why)]
+  return [
+    ...(why === undefined ? [] : [style.yellow(why)]),
+    ...(counts.length === 0 ? [] : [style.red(`${counts.join(", ")}: see ${end.errors}`)])
+  ]
 }

@@ -491,7 +491,12 @@ describe.concurrent("run", () => {
           /^warning +GET \/models told no prices \(.*404.*\): those of the shipped table of 20\d\d-\d\d count$/m
         )
         expect(err).not.toContain("WARN")
-        expect(yield* shell.run([...args, "--quiet"], key)).toEqual({ code: 3, out: "", err: "" })
+        // what nobody hears of, nobody corrects
+        expect(yield* shell.run([...args, "--quiet"], key)).toEqual({
+          code: 3,
+          out: "",
+          err: `2 rows failed: see ${shell.path("in.errors.jsonl")}\n`
+        })
       }))),
     30_000
   )
