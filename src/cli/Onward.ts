@@ -65,7 +65,7 @@ const forUndone = (end: RunEnd.RunEnd, style: Style.Style): string => {
   const priceless = Array.from(abandoned.values()).some(({ error }) => error._tag === "BudgetExceededError")
   return stop?._tag === "Abandoned" && priceless
     ? withoutBudget(end, style)
-    : `continue with: ${style.bold(CommandLine[failedByIt(end) ? "retrying" : "again"](args))}`
+    : `continue with: ${style.bold((failedByIt(end) ? CommandLine.retrying : CommandLine.again)(args))}`
 }
 
 /** Names the codes of rows that fail alike where the address is wrong. */

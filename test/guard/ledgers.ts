@@ -26,7 +26,7 @@ export const guarded = <A, E, R>(
   )
 
 /** A file that does some things differently. */
-const altered = (file: FileSystem.File, changes: Partial<FileSystem.File>): FileSystem.File =>
+export const altered = (file: FileSystem.File, changes: Partial<FileSystem.File>): FileSystem.File =>
   // a file inherits what is not changed, so all of it is there
   Object.create(file, Object.getOwnPropertyDescriptors(changes)) as FileSystem.File
 

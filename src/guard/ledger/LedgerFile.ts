@@ -28,6 +28,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type * as Ledger from "../../policy/Ledger.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
+import * as FileName from "../FileName.ts"
 import * as LedgerCompactor from "./LedgerCompactor.ts"
 import { encode, header, LedgerStoreError, makeReader } from "./LedgerFormat.ts"
 import * as LedgerHandle from "./LedgerHandle.ts"
@@ -123,7 +124,7 @@ const repair = Effect.fnUntraced(function*(path: string, compactAbove: number) {
 const open = Effect.fnUntraced(function*(path: string, compactAbove: number) {
   const { compactor, entries, held, tornBytes } = yield* repair(path, compactAbove)
   const handle = yield* LedgerHandle.make(held)
-  if (held.size === 0) yield* handle.append(`${header}\n`)
+  if (held.size === 0) yield* Effect.andThen(handle.append(`${header}\n`), FileName.sync(path))
   return { compactor, entries, handle, tornBytes }
 })
 

@@ -23,6 +23,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Scope from "effect/Scope"
 import * as PlatformCode from "../../domain/PlatformCode.ts"
 import type * as Ledger from "../../policy/Ledger.ts"
+import * as FileName from "../FileName.ts"
 import { claim, decode, encode, header, LedgerStoreError } from "./LedgerFormat.ts"
 
 /** Tells that the file system said no. */
@@ -123,7 +124,9 @@ const replace = Effect.fnUntraced(function*(claimed: Held, goodBytes: number, en
       (error) => Effect.fail(ioError(path, "replaced")(error))
     )
     // an interruption in between would lose what is to be taken over
-    yield* Effect.uninterruptible(Effect.andThen(fs.rename(beside, target), over))
+    yield* Effect.uninterruptible(
+      Effect.tap(Effect.andThen(fs.rename(beside, target), over), () => FileName.sync(target))
+    )
     return made
   })
   return yield* Effect.gen(function*() {

@@ -27,6 +27,7 @@ import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as FileName from "../../guard/FileName.ts"
 import * as FileIdentity from "../files/FileIdentity.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as IdIndex from "./IdIndex.ts"
@@ -208,6 +209,7 @@ export const open = Effect.fnUntraced(function*(
     : 0
   yield* JournalMatch.check(census, size, options)
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
+  if (!exists && options.durability !== "write") yield* FileName.sync(path)
   if (size > census.goodEnd) yield* Effect.mapError(file.truncate(census.goodEnd), failedToOpen(path))
   const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
   const line = (text: string, placed?: () => void) =>
