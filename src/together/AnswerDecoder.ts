@@ -103,7 +103,11 @@ export const read = <A>(
     if ((isEmpty && isEncoded) || ((isEncoded || isUnmeasured(headers)) && Json.isCut(text))) {
       return Result.fail(TransportFailure.cutShort(exchange, answer, secretsOf(exchange)))
     }
-    return fail(isEmpty ? "is empty" : "is not JSON")
+    if (isEmpty) return fail("is empty")
+    // such as the login of a network, or a proxy's notice
+    const { message = "", page } = ErrorBody.parse(text)
+    const title = redact(message, secretsOf(exchange))
+    return fail(page ? `is a web page${title === "" ? "" : ` (${title})`}` : "is not JSON")
   }
   const usage = AnswerError.usageOf(value, { estimatedInput: estimate.inputTokens })
   if (AnswerError.is(value)) {

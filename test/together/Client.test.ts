@@ -403,6 +403,20 @@ describe("a 2xx", () => {
       expect(error).toMatchObject({ _tag: "DecodeError", message: expect.stringContaining("is empty") })
     }))
 
+  it.effect.each([
+    ["<!doctype html><title>Log in to the hotel</title>", "is a web page (Log in to the hotel). Check the base URL"],
+    ["<p>Hi</p>", "is a web page. Check the base URL"],
+    ["Hi", "is not JSON. Check the base URL"]
+  ] as ReadonlyArray<[string, string]>)(
+    "that something in between gave fails, and tells what it is: %s",
+    ([body, said]) =>
+      Effect.gen(function*() {
+        const { layer } = answering(() => new Response(body, { headers: { "content-type": "text/html" } }))
+        const error = yield* Effect.flip(use((together) => together.whoami()).pipe(Effect.provide(layer)))
+        expect(error).toMatchObject({ _tag: "DecodeError", message: expect.stringContaining(said) })
+      })
+  )
+
   it.effect("that is an error fails, and a job that failed does not", () =>
     Effect.gen(function*() {
       const { layer } = answering(() => Response.json({ error: { message: "the key sleeps" }, status: 400 }))
