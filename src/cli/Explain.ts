@@ -5,6 +5,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as TransportCodes from "../domain/TransportCodes.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Answer from "../job/Answer.ts"
 import * as Json from "../together/Json.ts"
@@ -65,9 +66,17 @@ const errorsFile = (text: string): ReadonlyArray<ErrorRow> | undefined => {
   return rows.length > 1 && rows.length === lines.length ? rows : undefined
 }
 
+/** Finds the error that a code of the transport leads to, such as ECONNRESET. */
+const byTransport = (code: string): Meaning.Tag | undefined =>
+  TransportCodes.timeoutPhase([code]) !== undefined
+    ? "RequestTimeoutError"
+    : TransportCodes.isConnection(code)
+    ? "ConnectionError"
+    : undefined
+
 const byName = (text: string): Meaning.Tag | undefined =>
   TogetherError.tags.find((tag) => tag === text || tag === `${text}Error` || Answer.codeOf(tag) === text) ??
-    Meaning.tagOfReason(text)
+    Meaning.tagOfReason(text) ?? byTransport(text)
 
 /** Lists what can be asked for by name. */
 const allNames = (): ReadonlyArray<string> => [
