@@ -52,9 +52,12 @@ const overBudget = (end: Stopped, error: BudgetExceededError): string => {
   const before = error.budget === Connection.spentBudget
   const advice =
     "Set or lower max_tokens: a row reserves what it allows, and without it up to the model's whole context"
+  const passed = left < 0n && !before ? `: answers cost ${Format.usd(-left)} more than was reserved for them` : ""
   return `${before ? "earlier runs of the journal have spent all of it. The" : "the"} next row may cost up to ${
     Format.usd(error.neededNanoUsd)
-  }, and ${left > 0n ? Format.usd(left) : "nothing"} of ${Format.usd(limit)} is left${left > 0n ? `. ${advice}` : ""}`
+  }, and ${left > 0n ? Format.usd(left) : "nothing"} of ${Format.usd(limit)} is left${
+    left > 0n ? `. ${advice}` : passed
+  }`
 }
 
 const abandoned = (ending: Job.Ending): string =>

@@ -191,6 +191,9 @@ describe("RunEnd", () => {
       RunEnd.reason({ ...endOf({ _tag: "MaxCost", error: budget }, answered(1)), maxCost })
     expect(said(1_000_001n)).toMatch(/and \$0\.000000001 of \S+ is left\. Set or lower max_tokens: /)
     expect(said(1_000_000n)).toMatch(/and nothing of \S+ is left$/)
+    expect(said(999_999n)).toMatch(
+      /and nothing of \S+ is left: answers cost \$0\.000000001 more than was reserved for them$/
+    )
   })
 
   it("names the first of many models that were left out, and counts the others", () => {
