@@ -2,7 +2,7 @@
  * Colours and signs for a terminal, or their absence.
  *
  * Colours are off where `NO_COLOR` is set, where `TERM` is `dumb`, and where the stream is no terminal; `FORCE_COLOR`
- * turns them on. Redrawing needs a terminal, and is off in `CI`.
+ * turns them on, or with 0 or false off. Redrawing needs a terminal, and is off in `CI`.
  */
 
 /** Paints text, or leaves it as it is. */
@@ -87,7 +87,7 @@ export const ability = (
   const terminal = stream.isTTY === true && env["TERM"] !== "dumb"
   const said = (name: string) => env[name] !== undefined && env[name] !== ""
   return {
-    color: !said("NO_COLOR") && (said("FORCE_COLOR") && env["FORCE_COLOR"] !== "0" || terminal),
+    color: !said("NO_COLOR") && (said("FORCE_COLOR") ? !["0", "false"].includes(env["FORCE_COLOR"]!) : terminal), // it is set
     redraw: terminal && !said("CI"),
     get columns() {
       // a terminal that does not know its width says 0

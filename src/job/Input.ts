@@ -141,7 +141,9 @@ const refuseBinary = (name: string, chunk: Uint8Array): Effect.Effect<void, Inpu
   if (chunk[0] === 0x1f && chunk[1] === 0x8b) {
     return Effect.fail(
       new InputError({
-        message: `${name} is gzip: gunzip it first, or let its name end in .gz.`,
+        message: /\.gz$/i.test(name)
+          ? `${name} is gzip within gzip: gunzip it once.`
+          : `${name} is gzip: gunzip it first, or let its name end in .gz.`,
         reason: "gzip",
         path: name
       })

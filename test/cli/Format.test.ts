@@ -67,7 +67,9 @@ describe("Style", () => {
     [{ CI: "true" }, true, { color: true, redraw: false }],
     [{ TERM: "dumb" }, true, { color: false, redraw: false }],
     [{ FORCE_COLOR: "1" }, false, { color: true, redraw: false }],
-    [{ FORCE_COLOR: "0" }, false, { color: false, redraw: false }]
+    [{ FORCE_COLOR: "0" }, false, { color: false, redraw: false }],
+    [{ FORCE_COLOR: "0" }, true, { color: false, redraw: true }],
+    [{ FORCE_COLOR: "false" }, true, { color: false, redraw: true }]
   ])("reads %j on a terminal: %s", (env, isTTY, expected) => {
     expect(Style.ability(env, { isTTY, columns: 90 })).toEqual({ ...expected, columns: 90 })
     // a terminal that does not know its width

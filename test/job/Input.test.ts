@@ -81,6 +81,8 @@ it.layer(NodeServices.layer)("Input", (it) => {
           expect(error.reason).toBe("gzip")
         }
         expect((yield* Effect.flip(read(Input.file(`${directory}/none.gz`)))).reason).toBe("not-found")
+        yield* fs.writeFile(path, gzipSync(zipped))
+        expect((yield* Effect.flip(read(Input.file(path)))).message).toMatch(/ is gzip within gzip: gunzip it once\.$/)
       }))
 
     it.effect("reads a file joined from several gzipped ones with the gunzip it is given", () =>
