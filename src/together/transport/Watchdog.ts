@@ -56,8 +56,8 @@ export const now = (clock: Clock.Clock): number => Math.floor(Monotonic.millis(c
 
 /** The watch over the waits on one clock. */
 class Watch {
-  readonly #clock: Clock.Clock
-  #context: Context.Context<never> | undefined
+  readonly #context: Context.Context<never>
+  readonly #dispatcher: Scheduler.SchedulerDispatcher
   /**
    * In no order, so that whoever ends is replaced by the last. No `Set`: the tables that a set has outgrown lead to those
    * after them, so one that outlives a collection of young objects keeps alive all calls that have ended since.
@@ -66,12 +66,13 @@ class Watch {
   #sleeper: Fiber.Fiber<void> | undefined
   /** When the sleeper looks next; while it looks, no time is earlier. */
   #wakesAt = Infinity
-  #dispatcher: Scheduler.SchedulerDispatcher | undefined
   #ending = false
   readonly #look: Effect.Effect<void>
 
-  constructor(clock: Clock.Clock) {
-    this.#clock = clock
+  constructor(clock: Clock.Clock, scheduler: Scheduler.Scheduler) {
+    // nothing else of a fiber's context: the watch may outlive it. Nor is the fiber asked later: one that has ended has none
+    this.#context = Context.add(Context.make(Clock.Clock, clock), Scheduler.Scheduler, scheduler)
+    this.#dispatcher = scheduler.makeDispatcher()
     this.#look = Effect.suspend(() => {
       this.#wakesAt = -Infinity
       const present = now(clock)
@@ -88,21 +89,21 @@ class Watch {
     })
   }
 
-  watch(fiber: Fiber.Fiber<unknown, unknown>, at: number, bite: () => void): Wait {
+  watch(at: number, bite: () => void): Wait {
     const entry: Entry = {
       at,
       place: this.#entries.length,
       bite,
       move: (at) => {
         entry.at = at
-        if (entry.place >= 0) this.#sleep(fiber, at)
+        if (entry.place >= 0) this.#sleep(at)
       },
       release: () => {
-        if (this.#leave(entry) && this.#entries.length === 0) this.#idle(fiber)
+        if (this.#leave(entry) && this.#entries.length === 0) this.#idle()
       }
     }
     this.#entries.push(entry)
-    this.#sleep(fiber, at)
+    this.#sleep(at)
     return entry
   }
 
@@ -119,24 +120,17 @@ class Watch {
   }
 
   /** Makes sure that the next look is not later than this. */
-  #sleep(fiber: Fiber.Fiber<unknown, unknown>, at: number): void {
+  #sleep(at: number): void {
     if (at >= this.#wakesAt) return
     this.#wake()
-    // nothing else of the fiber's context: the watch may outlive it
-    this.#context ??= Context.add(
-      Context.make(Clock.Clock, this.#clock),
-      Scheduler.Scheduler,
-      fiber.getRef(Scheduler.Scheduler)
-    )
     const sleeper = Effect.runForkWith(this.#context)(this.#look)
     if (this.#wakesAt !== Infinity) this.#sleeper = sleeper
   }
 
   /** Ends the sleep, unless a wait begins before the scheduler's next turn: in a sequence of calls the next one's does. */
-  #idle(fiber: Fiber.Fiber<unknown, unknown>): void {
+  #idle(): void {
     if (this.#ending || this.#wakesAt === -Infinity) return
     this.#ending = true
-    this.#dispatcher ??= fiber.getRef(Scheduler.Scheduler).makeDispatcher()
     this.#dispatcher.scheduleTask(() => {
       this.#ending = false
       if (this.#entries.length === 0 && this.#wakesAt !== -Infinity) this.#wake()
@@ -158,10 +152,10 @@ export const make = (): Watchdog => {
       const clock = fiber.getRef(Clock.Clock)
       let watch = watches.get(clock)
       if (watch === undefined) {
-        watch = new Watch(clock)
+        watch = new Watch(clock, fiber.getRef(Scheduler.Scheduler))
         watches.set(clock, watch)
       }
-      return watch.watch(fiber, at, bite)
+      return watch.watch(at, bite)
     }
   }
 }
