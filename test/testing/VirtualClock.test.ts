@@ -304,6 +304,12 @@ describe("VirtualClock", () => {
         expect(yield* reason(Effect.forever(Effect.sleep("1 second")), { limit: "1 hour" })).toBe("time-limit")
       }))
 
+    it.effect("says in whole milliseconds how long a program that never ends has run", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* VirtualClock.run(Effect.forever(Effect.sleep("1000001 nanos")), { limit: "1 second" })
+        expect(VirtualClock.hang(exit)?.message).toContain("time-limit after 999ms of virtual time")
+      }))
+
     it.effect("runs the finalizers of the effect, in virtual time", () =>
       Effect.gen(function*() {
         let closed = false

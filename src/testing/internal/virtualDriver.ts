@@ -304,7 +304,7 @@ export class Driver {
       reason,
       elapsed: Duration.millis(this.elapsed),
       message: `VirtualClock.run: ${reason} after ${
-        Duration.format(Duration.millis(this.elapsed))
+        Duration.format(Duration.millis(Math.round(this.elapsed)))
       } of virtual time: ${why}; ${Enumeration.counted(this.fibers, "fiber")} live${where}`
     })
     this.limitMillis += this.settings.limitMillis
