@@ -277,7 +277,8 @@ export const describe = (sent: Sent): string => {
 /** Keeps of `actual` only what `pattern` names, so that a diff shows nothing else, and no secret. */
 const project = (actual: unknown, pattern: unknown, isSecret = false): unknown => {
   if (typeof actual === "string" && isSecret) return includes(actual, pattern) ? pattern : "[key]"
-  if (typeof pattern !== "object" || pattern === null || pattern instanceof RegExp) return actual
+  if (pattern instanceof RegExp) return includes(actual, pattern) ? pattern : actual
+  if (typeof pattern !== "object" || pattern === null) return actual
   if (Array.isArray(pattern)) {
     return Array.isArray(actual)
       ? actual.map((item, index) => index in pattern ? project(item, pattern[index], isSecret) : item)
@@ -299,11 +300,32 @@ const project = (actual: unknown, pattern: unknown, isSecret = false): unknown =
 const pretty = (value: unknown): string =>
   `${JSON.stringify(value, (_, item: unknown) => item instanceof RegExp ? String(item) : item, 2) ?? "undefined"}\n`
 
-/** Prints how a request differs from what a matcher wants, as a unified diff; empty where they agree. */
-export const diff = (matcher: Matcher, sent: Sent): string => {
-  if (matches(matcher, sent)) return ""
-  if (typeof matcher === "function") return `  ${describeMatcher(matcher)} said no\n`
+/** Ranks a difference of operations above all others: another rule is meant. */
+const otherOperation = 1_000_000
+
+/**
+ * Tells how a request differs from what a matcher wants: as a unified diff, empty where they agree, and in a number by
+ * which the closest of several matchers is found.
+ *
+ * @internal
+ */
+export const difference = (
+  matcher: Matcher,
+  sent: Sent
+): { readonly text: string; readonly distance: number } => {
+  if (matches(matcher, sent)) return { text: "", distance: 0 }
+  if (typeof matcher === "function") return { text: `  ${describeMatcher(matcher)} said no\n`, distance: otherOperation }
   const wanted = typeof matcher === "string" ? { operation: matcher } : matcher
   const edits = TextDiff.lines(pretty(wanted), pretty(project(sent, wanted)))
-  return TextDiff.unified(edits, { fromFile: "expected", toFile: "sent", context: 2 })
+  const isOther = wanted.operation !== undefined && wanted.operation !== sent.operation
+  return {
+    text: TextDiff.unified(edits, { fromFile: "expected", toFile: "sent", context: 2 }),
+    distance: edits.reduce(
+      (sum, { _tag, items }) => _tag === "Equal" ? sum : sum + items.length,
+      isOther ? otherOperation : 0
+    )
+  }
 }
+
+/** Prints how a request differs from what a matcher wants, as a unified diff; empty where they agree. */
+export const diff = (matcher: Matcher, sent: Sent): string => difference(matcher, sent).text

@@ -40,6 +40,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Enumeration from "../domain/Enumeration.ts"
 import * as Together from "../together/Together.ts"
 import * as Faults from "./Faults.ts"
 import { answering } from "./internal/answering.ts"
@@ -115,22 +116,32 @@ export interface Service {
 /** Stands in for Together in one test; most tests take the functions of this module in its place. */
 export class TogetherTest extends Context.Service<TogetherTest, Service>()("effect-together/testing/TogetherTest") {}
 
-const noRules = "nothing is scripted"
+/** Bounds the rules that are named beside the closest one. */
+const mostNamed = 10
 
+const isUsedUp = (rule: Rule): boolean => !rule.forever && rule.responders.length === 0
+
+/** Says why no rule answered a request: how it differs from the closest of them, and what the others are. */
 const explain = (sent: Sent.Sent, rules: ReadonlyArray<Rule>): string => {
-  const lines = [`TogetherTest: unexpected request ${Sent.describe(sent)}`]
-  if (rules.length === 0) lines.push(`  ${noRules}`)
-  for (const rule of rules) {
-    const left = rule.forever ? "any number" : `${rule.responders.length}`
-    if (!rule.forever && rule.responders.length === 0 && Sent.matches(rule.matcher, sent)) {
-      lines.push(`  ${Sent.describeMatcher(rule.matcher)}: matches, but all its replies are used`)
-    } else {
-      lines.push(`  ${Sent.describeMatcher(rule.matcher)} (${left} left) does not match:`)
-      lines.push(Sent.diff(rule.matcher, sent).trimEnd().split("\n").map((line) => `    ${line}`).join("\n"))
+  const told = rules.map((rule) => {
+    const matcher = Sent.describeMatcher(rule.matcher)
+    if (isUsedUp(rule) && Sent.matches(rule.matcher, sent)) {
+      return { distance: 0, line: `  ${matcher}: matches, but all its replies are used`, diff: "" }
     }
-  }
-  lines.push("  Script it with TogetherTest.reply or TogetherTest.on, or answer by hand with { unmatched: \"await\" }.")
-  return lines.join("\n")
+    const left = rule.forever ? "any number" : `${rule.responders.length}`
+    const { distance, text } = Sent.difference(rule.matcher, sent)
+    const diff = text.trimEnd().split("\n").map((line) => `    ${line}`).join("\n")
+    return { distance, line: `  ${matcher} (${left} left) does not match`, diff }
+  }).toSorted((a, b) => a.distance - b.distance)
+  const [closest, ...others] = told
+  return [
+    `TogetherTest: unexpected request ${Sent.describe(sent)}`,
+    ...(closest === undefined
+      ? ["  nothing is scripted"]
+      : closest.diff === "" ? [closest.line] : [`${closest.line}:`, closest.diff]),
+    ...Enumeration.first(others.map(({ line }) => line), mostNamed, (more) => `  … and ${more} more`),
+    "  Script it with TogetherTest.reply or TogetherTest.on, or answer by hand with { unmatched: \"await\" }."
+  ].join("\n")
 }
 
 /** Makes a stand-in. */
@@ -148,7 +159,7 @@ export const make = (options?: Options): Effect.Effect<Service> =>
 
     const responderFor = (sent: Sent.Sent): Responder | undefined => {
       for (const rule of rules) {
-        if (rule.responders.length === 0 || !Sent.matches(rule.matcher, sent)) continue
+        if (isUsedUp(rule) || !Sent.matches(rule.matcher, sent)) continue
         if (!rule.forever) return rule.responders.shift()
         taken.push({ sent, by: rule })
         return rule.responders[0]
@@ -205,7 +216,7 @@ export const make = (options?: Options): Effect.Effect<Service> =>
     const problems = (): ReadonlyArray<string> => [
       ...unexpected.map((error) => error.message),
       ...Array.from(parked, (sent) => `TogetherTest: ${Sent.describe(sent)} waits for a next that never came`),
-      ...rules.filter((rule) => !rule.forever && rule.responders.length > 0).map((rule) =>
+      ...rules.filter((rule) => !rule.forever && !isUsedUp(rule)).map((rule) =>
         `TogetherTest: ${rule.responders.length} scripted ${rule.responders.length === 1 ? "reply" : "replies"} for ${
           Sent.describeMatcher(rule.matcher)
         } never used${shadow(rule)}`

@@ -94,6 +94,40 @@ describe("TogetherTest", () => {
         expect(message).not.toContain("secret-key")
       }))
 
+    it.effect("shows the closest of many rules, names the others, and no field that a pattern allows", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(
+          Effect.gen(function*() {
+            yield* TogetherTest.always("rerank", Reply.raw("ranked"))
+            yield* TogetherTest.on(() => false, Reply.raw("never"))
+            yield* TogetherTest.on({ body: { messages: [{ content: /^h/ }, {}] } }, Reply.raw("two messages"))
+            yield* TogetherTest.on({ operation: "chat", model: "n", body: { max_tokens: 1 } }, Reply.raw("far"))
+            for (let n = 0; n < 12; n++) yield* TogetherTest.on({ operation: "embeddings" }, Reply.raw("no"))
+            yield* ask("hi")
+          }).pipe(Effect.provide(TogetherTest.layerHttp({ verifyOnClose: false })))
+        )
+        expect(String(defectOf(exit))).toBe([
+          "UnexpectedRequestError: TogetherTest: unexpected request chat (POST /chat/completions) model m",
+          "  {\"body\":{\"messages\":[{\"content\":\"/^h/\"},{}]}} (1 left) does not match:",
+          "    --- expected",
+          "    +++ sent",
+          "    @@ -4,6 +4,5 @@",
+          "           {",
+          "             \"content\": \"/^h/\"",
+          "    -      },",
+          "    -      {}",
+          "    +      }",
+          "         ]",
+          "       }",
+          "  {\"operation\":\"chat\",\"model\":\"n\",\"body\":{\"max_tokens\":1}} (1 left) does not match",
+          "  a predicate (1 left) does not match",
+          "  rerank (any number left) does not match",
+          ...Array.from({ length: 7 }, () => "  {\"operation\":\"embeddings\"} (1 left) does not match"),
+          "  … and 5 more",
+          "  Script it with TogetherTest.reply or TogetherTest.on, or answer by hand with { unmatched: \"await\" }."
+        ].join("\n"))
+      }))
+
     it.effect("says when a rule matches but its replies are used up", () =>
       Effect.gen(function*() {
         const exit = yield* Effect.exit(
