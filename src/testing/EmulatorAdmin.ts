@@ -48,8 +48,9 @@ const attempt = (run: () => HttpServerResponse.HttpServerResponse): HttpServerRe
   try {
     return run()
   } catch (error) {
-    if (error instanceof RangeError) return Exchange.failure(400, error.message)
-    throw error
+    if (!(error instanceof RangeError)) throw error
+    // who sent the option over HTTP knows no function of ours
+    return Exchange.failure(400, error.message.replace(/^Simulation\.\w+: /, "").replaceAll(/\s*\n\s*/g, " "))
   }
 }
 
@@ -60,7 +61,7 @@ const withBody = (
   fields?: ReadonlyArray<string>
 ): Exchange.Outcome =>
   Effect.flatMap(Exchange.fields(exchange.request), (body) => {
-    if (body === undefined) return Effect.succeed(Exchange.noJson)
+    if (body === undefined) return Effect.succeed(Exchange.failure(400, "the body must be a JSON object"))
     const unknown = fields === undefined ? undefined : Object.keys(body).find((name) => !fields.includes(name))
     return unknown === undefined
       ? answer(body)
@@ -154,7 +155,7 @@ export const scale: Exchange.Handler = (exchange) =>
   withBody(exchange, ({ scale }) =>
     typeof scale === "number" && isScale(scale)
       ? Effect.as(exchange.world.run.setScale(scale), Exchange.json({ scale }))
-      : Effect.succeed(Exchange.failure(400, "scale must be a number above 0, from 1e-6 to 1e6")), ["scale"])
+      : Effect.succeed(Exchange.failure(400, "scale must be a number from 1e-6 to 1e6")), ["scale"])
 
 const hasNoBody = (headers: Readonly<Record<string, string | undefined>>): boolean =>
   (headers["content-length"] ?? "0") === "0" && headers["transfer-encoding"] === undefined

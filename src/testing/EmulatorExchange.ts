@@ -129,9 +129,6 @@ export const form = (
     Effect.orElseSucceed(() => undefined)
   )
 
-/** Answers a request whose body is not JSON. */
-export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")
-
 /** Writes epoch seconds as a date. */
 export const iso = (epoch: number): string => new Date(epoch * 1000).toISOString()
 

@@ -11,6 +11,8 @@
  */
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
+import { within } from "../policy/OptionCheck.ts"
+import * as Argument from "./internal/argument.ts"
 import type { Config } from "./SimulationConfig.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Limit from "./SimulationLimit.ts"
@@ -31,18 +33,17 @@ const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: bool
   ]
 }
 
-/** Makes a usable number of what a caller gave: not below 0, not `NaN`, and finite. */
-const tame = (count: number): number => count > 0 ? Math.min(count, 1e12) : 0
+/** Bounds the amounts of an arrival, as it does the numbers of the options. */
+const largest = 1e12
 
-const tameIfAny = (count: number | undefined): number | undefined => count === undefined ? undefined : tame(count)
-
-const tamed = (call: Reply.Arrival): Reply.Arrival => ({
-  ...call,
-  inputTokens: tame(call.inputTokens),
-  maxTokens: tameIfAny(call.maxTokens),
-  outputTokens: tameIfAny(call.outputTokens),
-  choices: tameIfAny(call.choices)
-})
+const check = (call: Reply.Arrival): void => {
+  const where = "Simulation.arrive"
+  Argument.finite(where, "at", call.at)
+  within(where, "inputTokens", call.inputTokens, 0, largest)
+  for (const field of ["maxTokens", "outputTokens", "choices"] as const) {
+    within(where, field, call[field] ?? 0, 0, largest)
+  }
+}
 
 const tokensAtAdmission = (config: Config, call: Reply.Arrival): number => {
   if (config.tokenCharge === "completion") return 0
@@ -179,9 +180,11 @@ const admitted = (
  * **Details**: everything that is due until then happens first. The reply is
  * known at once; it is for the caller to let `latencySeconds` pass. Takes time
  * logarithmic in the calls in flight.
+ *
+ * **Errors**: throws a `RangeError` that names the field, for a time that is none and for an amount that cannot be.
  */
-export const arrive = (before: State.State, arrival: Reply.Arrival): readonly [Reply.Reply, State.State] => {
-  const call = tamed(arrival)
+export const arrive = (before: State.State, call: Reply.Arrival): readonly [Reply.Reply, State.State] => {
+  check(call)
   const meeting = meet(before, call)
   const { state, config, fault } = meeting
   if (fault !== undefined && !fault.engine && !breaks(fault.kind)) {

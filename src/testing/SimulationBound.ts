@@ -167,7 +167,7 @@ export const makespan = (scenario: Scenario): Bound => {
       refuse("Simulation.makespan", field, field === "calls" ? "above 0" : "at least 0", value)
     }
   }
-  const config = Configuration.make(scenario.options)
+  const config = Configuration.make(scenario.options, "Simulation.makespan")
   const from = scenario.from ?? 0
   const { calls, meanLatencySeconds: latency } = scenario
   const perCall = (scenario.inputTokens + scenario.outputTokens) / calls

@@ -322,12 +322,12 @@ export const bare = <A>(record: Readonly<Record<string, A>>): Readonly<Record<st
 /**
  * Checks and completes options.
  *
- * **Errors**: throws a `RangeError` that names the field, for a field that is
- * unknown or out of range.
+ * **Errors**: throws a `RangeError` in the name of the caller that names the field, for a field that is unknown or out of
+ * range.
  */
-export const make = (options: unknown): Config => {
+export const make = (options: unknown, caller = "Simulation.make"): Config => {
   const result = decode(options)
-  if (Result.isFailure(result)) throw new RangeError(`Simulation.make: ${result.failure.message}`)
+  if (Result.isFailure(result)) throw new RangeError(`${caller}: ${result.failure.message}`)
   return { ...result.success, models: bare(result.success.models) }
 }
 
@@ -337,11 +337,14 @@ export const make = (options: unknown): Config => {
  * **Errors**: throws a `RangeError` that names the field, for a field that is unknown or out of range.
  */
 export const change = (config: Config, changes: Changes): Config =>
-  make(Object.fromEntries(
-    Object.entries({ ...config, ...changes }).filter(([name, value]) =>
-      value !== null || !Object.hasOwn(Config.fields, name)
-    )
-  ))
+  make(
+    Object.fromEntries(
+      Object.entries({ ...config, ...changes }).filter(([name, value]) =>
+        value !== null || !Object.hasOwn(Config.fields, name)
+      )
+    ),
+    "Simulation.configure"
+  )
 
 /** Holds every default. */
 export const defaults: Config = make({})

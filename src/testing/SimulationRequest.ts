@@ -63,6 +63,7 @@ const messages: Check = (value) =>
 const generation: Readonly<Record<string, Check>> = {
   model: text,
   max_tokens: optional(integer(1, 10_000_000)),
+  max_completion_tokens: optional(integer(1, 10_000_000)),
   max_output_tokens: forbidden,
   stop: optional(list(4)),
   temperature: optional(number(0, 2)),

@@ -168,10 +168,10 @@ describe("Emulator", () => {
         yield* send("PUT /__emulator/faults", { body: {} })
         expect(yield* status).toBe(200)
         const wrong = yield* send("PATCH /__emulator/options", { body: { limits: { requestsPerSecond: -1 } } })
-        expect(wrong).toMatchObject({
-          status: 400,
-          json: { error: { message: expect.stringContaining("requestsPerSecond") } }
-        })
+        expect([wrong.status, wrong.json.error.message]).toEqual([
+          400,
+          "Expected a value greater than or equal to 0 at [\"limits\"][\"requestsPerSecond\"]"
+        ])
         for (const body of [{}, { topUpUsd: -5 }, { balanceUsd: 1, topUpUsd: 5 }, { topUpUsd: 5, currency: "EUR" }]) {
           expect((yield* send("POST /__emulator/credits", { body })).status).toBe(400)
         }
@@ -182,7 +182,8 @@ describe("Emulator", () => {
         ])
         expect((yield* send("POST /__emulator/credits", { body: { org: "x", topUpUsd: 1 } })).status).toBe(404)
         expect((yield* send("PUT /__emulator/scale", { body: { scale: 0 } })).status).toBe(400)
-        expect((yield* send("PUT /__emulator/limits", { body: 7 })).status).toBe(400)
+        const noObject = yield* send("PUT /__emulator/limits", { body: 7 })
+        expect([noObject.status, noObject.json.error.message]).toEqual([400, "the body must be a JSON object"])
       })))
 
     it.effect("lets time pass faster", () =>

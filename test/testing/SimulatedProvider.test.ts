@@ -149,6 +149,7 @@ describe("SimulatedProvider", () => {
           [{ model, messages: [{ content: "no role" }] }, "messages"],
           [{ ...question, max_tokens: 0 }, "max_tokens"],
           [{ ...question, max_tokens: 1.5 }, "max_tokens"],
+          [{ ...question, max_completion_tokens: -1 }, "max_completion_tokens"],
           [{ ...question, max_output_tokens: 5 }, "max_output_tokens"],
           [{ ...question, stop: "end" }, "stop"],
           [{ ...question, stop: ["1", "2", "3", "4", "5"] }, "stop"],

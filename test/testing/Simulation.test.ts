@@ -91,21 +91,18 @@ describe("Simulation", () => {
       expect(statuses([one({ unknownModels: "accept" }, call(0, { model: name }))])).toEqual([200])
     })
 
-    it("takes numbers that cannot be for the nearest that can", () => {
-      const odd = [Number.NaN, -1, 1e300, Infinity]
-      const calls = odd.flatMap((n, i) => [
-        call(i, { inputTokens: n, maxTokens: n }),
-        call(i, { maxTokens: n }),
-        call(n, { outputTokens: n, choices: n })
-      ])
-      const { replies, state } = run(
-        Simulation.make({ ...plain, limits: { tokensPerSecond: 10 }, credits: { balanceUsd: 1 } }),
-        [...calls, call(5)]
-      )
-      expect(replies).toHaveLength(13)
-      const numbers = replies.flatMap((reply) => Object.values(reply)).filter((field) => typeof field === "number")
-      expect(numbers.every(Number.isFinite)).toBe(true)
-      expect(state.counters.arrivals).toBe(13)
+    it("refuses a time that is none and amounts that cannot be, by name", () => {
+      for (const at of [Number.NaN, Infinity]) {
+        expect(() => one({}, call(at))).toThrow(`Simulation.arrive: at must be a finite number, got ${at}`)
+      }
+      for (const field of ["inputTokens", "maxTokens", "outputTokens", "choices"]) {
+        for (const amount of [Number.NaN, -1, 1e13, Infinity]) {
+          expect(() => one({}, call(0, { [field]: amount }))).toThrow(
+            `Simulation.arrive: ${field} must be in [0, 1000000000000], got ${amount}`
+          )
+        }
+        expect(one({ unknownModels: "accept" }, call(-1, { model: "m", [field]: 1e12 })).latencySeconds).toBe(1)
+      }
     })
 
     it("says a context overflow in any of the three statuses", () => {
@@ -350,7 +347,7 @@ describe("Simulation", () => {
       expect(statuses(run(lifted, [call(1)]).replies)).toEqual([200])
       expect(lifted.config.limits).toStrictEqual(Simulation.defaults.limits)
       const misspelt = { dinamic: null } as Simulation.Changes
-      expect(() => Simulation.configure(refused, misspelt, 1)).toThrow(/Simulation\.make: .*"dinamic"/s)
+      expect(() => Simulation.configure(refused, misspelt, 1)).toThrow(/Simulation\.configure: .*"dinamic"/s)
     })
   })
 

@@ -46,6 +46,21 @@ describe("The options of docs/simulation.md", () => {
     )
   })
 
+  it("are refused in the name of whoever was given them", () => {
+    const wrong = { limit: {} } as never
+    expect(() => Simulation.configure(Simulation.make(), wrong, 0)).toThrow(/^Simulation.configure: .*\s+at \["limit"\]/)
+    expect(() =>
+      Simulation.makespan({
+        options: wrong,
+        model: "m",
+        calls: 1,
+        inputTokens: 1,
+        outputTokens: 1,
+        meanLatencySeconds: 1
+      })
+    ).toThrow(/^Simulation.makespan: /)
+  })
+
   it("say what auto-recharge takes, here and on the page", () => {
     const rules = [`mode: "target", thresholdUsd, targetUsd`, `mode: "amount", thresholdUsd, amountUsd`]
     for (const rule of rules) {
