@@ -107,13 +107,16 @@ export const app = (
   options: Options = {}
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest> => appOf(worldOf(options))
 
+/** Ends the connection too: while a client asks again on it, a server that closes waits. */
+const closing = HttpServerResponse.empty({ status: 503, headers: { connection: "close" } })
+
 /** Makes an application whose exchanges can all be broken off: those that are open, and those that still come. */
 const closable = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) => {
   const open = new Set<Fiber.Fiber<unknown, unknown>>()
   let closed = false
   return {
     app: Effect.withFiber<HttpServerResponse.HttpServerResponse, E, R>((fiber) => {
-      if (closed) return Effect.interrupt
+      if (closed) return Effect.succeed(closing)
       open.add(fiber)
       fiber.addObserver(() => void open.delete(fiber))
       return app

@@ -314,7 +314,9 @@ export const difference = (
   sent: Sent
 ): { readonly text: string; readonly distance: number } => {
   if (matches(matcher, sent)) return { text: "", distance: 0 }
-  if (typeof matcher === "function") return { text: `  ${describeMatcher(matcher)} said no\n`, distance: otherOperation }
+  if (typeof matcher === "function") {
+    return { text: `  ${describeMatcher(matcher)} said no\n`, distance: otherOperation }
+  }
   const wanted = typeof matcher === "string" ? { operation: matcher } : matcher
   const edits = TextDiff.lines(pretty(wanted), pretty(project(sent, wanted)))
   const isOther = wanted.operation !== undefined && wanted.operation !== sent.operation

@@ -138,7 +138,9 @@ const explain = (sent: Sent.Sent, rules: ReadonlyArray<Rule>): string => {
     `TogetherTest: unexpected request ${Sent.describe(sent)}`,
     ...(closest === undefined
       ? ["  nothing is scripted"]
-      : closest.diff === "" ? [closest.line] : [`${closest.line}:`, closest.diff]),
+      : closest.diff === ""
+      ? [closest.line]
+      : [`${closest.line}:`, closest.diff]),
     ...Enumeration.first(others.map(({ line }) => line), mostNamed, (more) => `  … and ${more} more`),
     "  Script it with TogetherTest.reply or TogetherTest.on, or answer by hand with { unmatched: \"await\" }."
   ].join("\n")

@@ -1,7 +1,15 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Stream } from "effect"
-import { FetchHttpClient, HttpClient, HttpClientRequest, HttpServer } from "effect/http"
+import { type Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
+import {
+  FetchHttpClient,
+  HttpClient,
+  HttpClientRequest,
+  HttpServer,
+  HttpServerRequest,
+  type HttpServerResponse
+} from "effect/http"
+import { NetAddress } from "effect/net"
 import { createServer } from "node:http"
 import * as Emulator from "../../src/testing/Emulator.ts"
 import * as Fault from "../../src/testing/Fault.ts"
@@ -74,4 +82,24 @@ describe("Emulator, over a socket", () => {
         expect(Duration.toSeconds(closing)).toBeLessThan(15)
       }
     }), 40_000)
+
+  it.effect("ends the connection of a client who asks once more, or a server that closes would wait for it", () =>
+    Effect.gen(function*() {
+      let serve: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, HttpServerRequest.HttpServerRequest> =
+        Effect.die("nothing is served")
+      const held = HttpServer.make({
+        address: NetAddress.unixPathAddress("none"),
+        serve: (app) =>
+          Effect.contextWith((context: Context.Context<never>) =>
+            Effect.sync(() => void (serve = Effect.provide(app as typeof serve, context)))
+          )
+      })
+      yield* Effect.provide(
+        Effect.void,
+        Emulator.layer().pipe(Layer.provide(Layer.succeed(HttpServer.HttpServer, held)))
+      )
+      const request = HttpServerRequest.fromWeb(new Request("http://localhost/v1/models"))
+      const response = yield* Effect.provideService(serve, HttpServerRequest.HttpServerRequest, request)
+      expect([response.status, response.headers["connection"]]).toEqual([503, "close"])
+    }))
 })

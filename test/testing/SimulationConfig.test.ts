@@ -48,7 +48,9 @@ describe("The options of docs/simulation.md", () => {
 
   it("are refused in the name of whoever was given them", () => {
     const wrong = { limit: {} } as never
-    expect(() => Simulation.configure(Simulation.make(), wrong, 0)).toThrow(/^Simulation.configure: .*\s+at \["limit"\]/)
+    expect(() => Simulation.configure(Simulation.make(), wrong, 0)).toThrow(
+      /^Simulation.configure: .*\s+at \["limit"\]/
+    )
     expect(() =>
       Simulation.makespan({
         options: wrong,

@@ -47,7 +47,7 @@ export interface Broken {
 /** Describes what the provider does with one request. */
 export type Reply = Answer | Hang | Broken
 
-/** Sets status, headers or the first delay of an answer. */
+/** Sets status and headers of an answer. */
 export interface AnswerOptions {
   /** HTTP status. Default: 200. */
   readonly status?: number | undefined
