@@ -94,6 +94,17 @@ const guess = (body: string): number | undefined => {
   return undefined
 }
 
+const classify = (status: number, body: string, nowMillis: number): TogetherError.TogetherError =>
+  Classify.fromAnswer({ status, headers: {}, body, operation: "", model: "", nowMillis })
+
+/** Makes the body that names a kind, if a text is the word for one: what it says is known, whatever the status. */
+const bodyOfKind = (text: string, nowMillis: number): string | undefined => {
+  if (!/^[a-z]+(_[a-z]+)+$/.test(text)) return undefined
+  const body = JSON.stringify({ error: { type: text } })
+  const isKnown = guess(text) !== undefined || classify(400, body, nowMillis)._tag !== "InvalidRequestError"
+  return isKnown ? body : undefined
+}
+
 /** Finds the error that a text is about. */
 export const errorOf = (
   text: string,
@@ -103,9 +114,7 @@ export const errorOf = (
   const asked = text.trim()
   const named = byName(asked)
   if (named !== undefined) return named
-  // one word is the kind that a body names
-  const isKind = /^[a-z]+(_[a-z]+)+$/.test(asked) && guess(asked) !== undefined
-  const trimmed = isKind ? JSON.stringify({ error: { type: asked } }) : asked
+  const trimmed = bodyOfKind(asked, nowMillis) ?? asked
   const isStatus = /^[1-5]\d\d$/.test(trimmed)
   const json = Json.parse(trimmed)
   const body = Json.fieldsOf(json)
@@ -120,14 +129,7 @@ export const errorOf = (
   const from = isStatus
     ? Number(trimmed)
     : status ?? (Number.isInteger(said) && said >= 100 ? said : guess(trimmed) ?? 400)
-  return Classify.fromAnswer({
-    status: from,
-    headers: {},
-    body: isStatus ? "" : trimmed,
-    operation: "",
-    model: "",
-    nowMillis
-  })
+  return classify(from, isStatus ? "" : trimmed, nowMillis)
 }
 
 const print = (style: Style.Style, head: string, message: string | undefined, { fix, why }: Meaning.Meaning) =>

@@ -66,7 +66,15 @@ describe("explain", () => {
 
   it.effect("knows the reasons of errors, and the kinds that a provider names", () =>
     live(Effect.gen(function*() {
-      const kinds = { dynamic_token_limited: "RateLimitError", credit_limit: "InsufficientCreditsError" }
+      const kinds = {
+        dynamic_token_limited: "RateLimitError",
+        credit_limit: "InsufficientCreditsError",
+        insufficient_quota: "InsufficientCreditsError",
+        model_not_available: "ModelUnavailableError",
+        routing_error: "ModelUnavailableError",
+        context_length_exceeded: "ContextLengthError",
+        request_too_large: "PayloadTooLargeError"
+      }
       for (const [what, tag] of Object.entries({ ...Meaning.ofErrorReason, ...kinds })) {
         const { code, out } = yield* Shell.open().run(["explain", what])
         expect([code, out.split(/\s/)[0]]).toEqual([0, tag])
