@@ -155,7 +155,8 @@ describe("LedgerStore", () => {
           yield* fs.writeFileString(path, `${good}${junk}\n${LedgerStore.encode([entry])}`)
           const corrupt = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))
           expect(corrupt).toMatchObject({ reason: "corrupt" })
-          expect(corrupt.message).toMatch(/^Line 3 of the ledger is no entry, or not as it was written: the file is/)
+          const found = `${path}: Line 3 of the ledger is no entry, or not as it was written: the file is`
+          expect(corrupt.message.slice(0, found.length)).toBe(found)
         }
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 

@@ -66,6 +66,10 @@ const irregular = (path: string) =>
     message: `${path} is no regular file, so it keeps no ledger. Give the path of a file.`
   })
 
+/** Says which file a reader found to be no ledger, or damaged. */
+const of = (path: string) => ({ message, reason }: LedgerStoreError) =>
+  new LedgerStoreError({ reason, message: `${path}: ${message}` })
+
 const chunkBytes = 256 * 1024
 
 /** Counts the entries up to which a ledger is held in memory as it stands in its file, not in few that say the same. */
@@ -91,14 +95,14 @@ const read = Effect.fnUntraced(function*(path: string, compactAbove: number) {
         Effect.tap((bytes) => {
           size += Number(bytes)
           const failure = reader.push(buffer.subarray(0, Number(bytes)))
-          return failure === undefined ? Effect.void : Effect.fail(failure)
+          return failure === undefined ? Effect.void : Effect.fail(of(path)(failure))
         }),
         Effect.repeat({ until: (bytes) => Number(bytes) === 0 })
       )
     ),
     Effect.scoped
   )
-  const goodBytes = yield* Effect.fromResult(reader.end())
+  const goodBytes = yield* Effect.mapError(Effect.fromResult(reader.end()), of(path))
   return { entries: count <= entriesHeld ? entries : compactor.entries(), compactor, goodBytes, size }
 })
 
