@@ -146,7 +146,7 @@ export const parse = (text: string): NanoUsd | undefined => {
  * **Errors**: `RangeError` for text that is no amount. A `number` is not taken: it would leave the unit open.
  */
 export const from = (input: Input): NanoUsd => {
-  const amount = typeof input === "bigint" ? input : parse(input)
+  const amount = typeof input === "bigint" ? input : typeof input === "string" ? parse(input) : undefined
   if (amount === undefined) {
     throw new RangeError(`Money.from: amount must be nano-dollars (bigint) or dollars like "$25", got ${input}`)
   }

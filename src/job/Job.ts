@@ -198,6 +198,7 @@ export const checkMaxTime = (where: string, { maxTime }: Common): void => {
 export const checked = (options: Omit<Options<never>, "send" | "journal">): Checked => {
   const where = "Job.stream"
   const concurrency = OptionCheck.integer(where, "concurrency", options.concurrency ?? defaults.concurrency, 1)
+  OptionCheck.oneOf(where, "order", options.order ?? defaults.order, ["completion", "input"])
   checkMaxTime(where, options)
   if (options.grace !== undefined) Millis.notNegative(`${where}: grace`, options.grace)
   return {

@@ -18,6 +18,8 @@ import * as OptionCheck from "./OptionCheck.ts"
 /** Names what a budget counts apart. */
 export type Dimension = "run" | "day" | "account" | "label"
 
+const dimensions: ReadonlyArray<Dimension> = ["run", "day", "account", "label"]
+
 /** Says how much may be spent, and by what it is counted. Made by {@link make}, which checks it. */
 export interface Budget {
   /** Names the budget in errors, alerts and metrics; unique in a ledger. */
@@ -58,19 +60,21 @@ export interface Options {
 /**
  * Makes a budget.
  *
- * **Errors**: `RangeError` for a limit that is not positive, a share outside (0, 1], an empty name.
+ * **Errors**: `RangeError` for a limit that is not positive, a share outside (0, 1], an empty name, a dimension that is none.
  */
 export const make = (options: Options): Budget => {
   const limit = Money.from(options.limit)
   const where = "Budget.make"
   if (limit <= 0n) OptionCheck.refuse(where, "limit", "> $0", Money.format(limit))
   if (options.name === "") OptionCheck.refuse(where, "name", "a non-empty text", "\"\"")
+  const per = [...new Set(options.per ?? [])]
+  for (const dimension of per) OptionCheck.oneOf(where, "per", dimension, dimensions)
   const warnAt = options.warnAt ?? defaults.warnAt
   for (const share of warnAt) OptionCheck.above(where, "warnAt", share, 0, 1)
   return {
     name: options.name,
     limit,
-    per: [...new Set(options.per ?? [])],
+    per,
     account: options.account,
     label: options.label,
     warnAt: warnAt.toSorted((a, b) => a - b)

@@ -270,10 +270,11 @@ export const ofImages = (price: ModelPrice | undefined, model: string, images: I
   }
   const pixels = count("width", images.width) * count("height", images.height) * count("count", images.count)
   const atDefault = Money.multiply(image.perMegapixel, Money.ratio(pixels, 1_000_000n))
-  const [steps, usual] = [images.steps, image.defaultSteps]
+  const steps = images.steps === undefined ? undefined : count("steps", images.steps)
+  const usual = image.defaultSteps === undefined ? undefined : count("defaultSteps", image.defaultSteps)
   const total = steps === undefined || usual === undefined || steps <= usual
     ? atDefault
-    : Money.multiply(atDefault, Money.ratio(count("steps", steps), count("defaultSteps", usual)))
+    : Money.multiply(atDefault, Money.ratio(steps, usual))
   return known(Money.round(total, "nearest"))
 }
 

@@ -38,6 +38,7 @@ describe("Money", () => {
       expect(() => Money.from("seven")).toThrow(
         "Money.from: amount must be nano-dollars (bigint) or dollars like \"$25\", got seven"
       )
+      expect(() => Money.from(7 as unknown as string)).toThrow("dollars like \"$25\", got 7")
       expect(() => Schema.decodeSync(Money.UsdFromString)("seven")).toThrow("Expected an amount in dollars, like $2.50")
     })
   })

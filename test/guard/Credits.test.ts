@@ -41,8 +41,11 @@ describe("Credits", () => {
       ["Credits.make: whenUnwritable must be one of stop, continue, got x", { whenUnwritable: "x" as "continue" }],
       ["Credits.make: dayOffset must be above -24 h and below 24 h, got 86400000 ms", { dayOffset: "1 day" }],
       ["Credits.make: lowBalance must be at least 0, got -1000 ms", { lowBalance: "-1 second" }],
-      ["Credits.stateBalance: free must be at most the balance of $5.00, got $9.00", {
+      ["Credits.stateBalance: free must be at least $0 and at most the balance of $5.00, got $9.00", {
         balance: [{ balance: "$5", free: "$9" }]
+      }],
+      ["Credits.stateBalance: free must be at least $0 and at most the balance of $5.00, got -$1.00", {
+        balance: [{ balance: "$5", free: "-$1" }]
       }]
     ])("refuses at once: %s", ([message, options]) =>
       Effect.gen(function*() {

@@ -339,6 +339,9 @@ describe("Job", () => {
       expect(() => Job.stream(rows(1), { send, concurrency: 0 })).toThrow(
         "Job.stream: concurrency must be an integer >= 1, got 0"
       )
+      expect(() => Job.stream(rows(1), { send, order: "file" as "input" })).toThrow(
+        "Job.stream: order must be one of completion, input, got file"
+      )
       expect(() => Job.stream(rows(1), { send, grace: -1 })).toThrow("Job.stream: grace must be at least 0, got -1 ms")
     })
   })

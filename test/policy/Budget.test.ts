@@ -27,6 +27,10 @@ describe("Budget", () => {
       expect(() => Budget.make({ name: "b", limit: "$1", warnAt: [1.5] })).toThrow(
         "Budget.make: warnAt must be in (0, 1], got 1.5"
       )
+      const per: ReadonlyArray<Budget.Dimension> = ["day", "key" as "day"]
+      expect(() => Budget.make({ name: "b", limit: "$1", per })).toThrow(
+        "Budget.make: per must be one of run, day, account, label, got key"
+      )
     })
   })
 

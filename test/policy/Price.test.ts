@@ -271,6 +271,9 @@ describe("Price", () => {
       expect(() => Price.ofImages(lookup(kontext), kontext, { width: 0.5, height: 1, count: 1 })).toThrow(
         "Price.ofImages: width must be an integer >= 0, got 0.5"
       )
+      expect(() => Price.ofImages(lookup(kontext), kontext, { width: 1, height: 1, count: 1, steps: -1 })).toThrow(
+        "Price.ofImages: steps must be an integer >= 0, got -1"
+      )
     })
   })
 

@@ -133,8 +133,8 @@ const leaveOf = (ticket: CreditTicket.Ticket | undefined): Leave | undefined =>
 /** Reads a statement, and refuses one whose free part is more than the whole. */
 const stated = (given: BalanceStatement) => {
   const [balance, free] = [Money.from(given.balance), Money.from(given.free ?? 0n)]
-  if (free > Money.max(0n, balance)) {
-    const range = `at most the balance of ${Money.format(balance)}`
+  if (free < 0n || free > Money.max(0n, balance)) {
+    const range = `at least $0 and at most the balance of ${Money.format(balance)}`
     OptionCheck.refuse("Credits.stateBalance", "free", range, Money.format(free))
   }
   return { account: given.account ?? defaults.account, balance, free }
