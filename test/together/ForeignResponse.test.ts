@@ -74,6 +74,16 @@ describe("Together.errorFromResponse", () => {
     expect(Together.errorFromResponse(response)).toMatchObject({ _tag: "OverloadedError", retryAfter: undefined })
   })
 
+  it.each<[unknown]>([[undefined], [null], [NaN], [Infinity], [429.5]])(
+    "takes the status %j for no answer",
+    (status) => {
+      const error = Together.errorFromResponse({ status, model: "m", operation: "chat" } as Together.ForeignResponse)
+      expect(error).toMatchObject({ _tag: "ConnectionError", model: "m", operation: "chat" })
+      expect(TogetherError.isRetryable(error)).toBe(true)
+      expect(error.message).toContain(`reported no status (${String(status)})`)
+    }
+  )
+
   it("reads a date by the answer's own clock, and not by any other", () => {
     const date = "Sat, 28 Nov 2026 10:00:00 GMT"
     const later = "Sat, 28 Nov 2026 10:00:05 GMT"

@@ -7,10 +7,11 @@
  */
 import * as Result from "effect/Result"
 import * as ForeignHeaders from "../../domain/ForeignHeaders.ts"
-import type { TogetherError } from "../../domain/TogetherError.ts"
+import { ConnectionError, type TogetherError } from "../../domain/TogetherError.ts"
 import * as Classify from "./Classify.ts"
 import * as Json from "../Json.ts"
 import { promptsOf, promptsOfText, type Secrets } from "../redact/Redact.ts"
+import * as Subject from "./Subject.ts"
 
 /** Holds an answer outside 2xx, as any client hands it over. */
 export interface ForeignResponse {
@@ -57,13 +58,22 @@ const promptsIn = (request: unknown): Secrets["prompts"] => {
   )
 }
 
+/** Builds the error where no status came, against what the types say: then there was no answer. */
+const unanswered = (response: ForeignResponse): ConnectionError =>
+  new ConnectionError({
+    ...Subject.ofCall(response),
+    message: `The other client reported no status (${
+      String(response.status)
+    }), so no answer came. Try again; check the network if it lasts.`
+  })
+
 /**
  * Builds the error of an answer that another client received: the `catch` of a promise around its SDK.
  *
  * **Gotchas**: a rejection without a status never became an answer. It is a `ConnectionError`, whose `permanent` says
  * whether a repeat is in vain, or a `RequestTimeoutError`.
  *
- * **Errors**: never throws, whatever the headers, the body and the request.
+ * **Errors**: never throws, whatever the status, the headers, the body and the request.
  *
  * **Example**
  *
@@ -80,12 +90,14 @@ const promptsIn = (request: unknown): Secrets["prompts"] => {
  * ```
  */
 export const errorFromResponse = (response: ForeignResponse): TogetherError =>
-  Classify.fromAnswer({
-    status: response.status,
-    headers: headersOf(response.headers),
-    body: textOf(response.body),
-    operation: response.operation,
-    model: response.model,
-    nowMillis: ForeignHeaders.noClock,
-    secrets: { prompts: promptsIn(response.request) }
-  })
+  Number.isSafeInteger(response.status)
+    ? Classify.fromAnswer({
+      status: response.status,
+      headers: headersOf(response.headers),
+      body: textOf(response.body),
+      operation: response.operation,
+      model: response.model,
+      nowMillis: ForeignHeaders.noClock,
+      secrets: { prompts: promptsIn(response.request) }
+    })
+    : unanswered(response)
