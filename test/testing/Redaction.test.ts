@@ -145,7 +145,11 @@ describe("Recorder, whatever is kept", () => {
         lines: "{\"api_key\":\"hidden-line\"}\n{\"a\":1}",
         form: "api_key=hidden-form&a=1"
       }
-      const request = HttpClientRequest.setHeader(post(body, "/x"), "x-session", "hidden-session")
+      const request = HttpClientRequest.setHeader(
+        post(body, "/x/Bearer%20hidden-in-path"),
+        "x-session",
+        "hidden-session"
+      )
       for (const prompts of ["redact", "keep"] as const) {
         const { all } = yield* tape(answer, request, { prompts })
         expect(all).not.toMatch(/hidden-|aGlkZGVu/)

@@ -67,7 +67,7 @@ export const named = (replace: Replace): ReadonlyArray<JsonText.Find> =>
 export const withoutNamed = (text: string, replace: Replace): string => JsonText.across([text], named(replace)).join("")
 
 /** Looks like a key to the client too, but for keys that an id or a hash may look like. */
-const keyLike = /bearer\s+[\w.\-~+/]{8,}=*|\b(?:sk|tgp)[-_][\w-]{16,}/gi
+const keyLike = /bearer(?:\s|%20|\+)+[\w.\-~+/]{8,}=*|\b(?:sk|tgp)[-_][\w-]{16,}/gi
 /** Looks like a key, but for where an id stands. */
 const idLike = /\b(?:tok|key)[-_][\w-]{16,}/gi
 const isId = (name: string): boolean => /^(?:.*_)?id$|Id$/.test(name) || isPageToken(name)
