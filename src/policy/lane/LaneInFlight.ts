@@ -10,7 +10,8 @@
  * since many providers use one name for all refusals. One admission above the count clears the suspicion. A learned cap
  * is probed with one more call, seldom, at doubling intervals. So a wrong or raised cap is found, and the more often it
  * was raised in a row, the faster it is followed; one that falls back to where it was raised from is probed twice as
- * late. After a wrong cap, the next one takes more episodes. A refusal that came at random makes the cap itself
+ * late. A refusal soon after an answer may have come before the provider freed the place, which is then held back
+ * (`LanePlaces`). After a wrong cap, the next one takes more episodes. A refusal that came at random makes the cap itself
  * doubtful, so it is probed within a second. A call that was alone in flight exceeded no cap. If more than a quarter of
  * the calls time out, or so many in a row that the provider is taken to be down, a quarter of the calls in flight is
  * tried, until those sent then have had the time to time out. If as large a share of them does, their number is not to
@@ -27,6 +28,7 @@
  * Latency is no signal here: the latency of a language model follows the length of its answer.
  */
 
+import * as Places from "./LanePlaces.ts"
 import * as Timeouts from "./LaneTimeouts.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 import * as Silence from "../Silence.ts"
@@ -57,6 +59,11 @@ export const defaults = {
   probeSeconds: 10,
   probeSoon: 1,
   probeSecondsMax: 240,
+  /** Times that a place is held back for which no call may have been answered before a probe, and seconds that it waits for that. */
+  probeHolds: 4,
+  probePatience: 2,
+  /** Seconds since the last answer in which a place may be late. */
+  recent: 1,
   /** Raises in a row by one call each, and the share by which the limit is raised after them. */
   raisesOne: 2,
   raiseShare: 0.125
@@ -100,6 +107,9 @@ export interface State {
   readonly refused: ReadonlyArray<{ readonly seq: number; readonly heardAt: number }>
   /** Successes since the last change, or the last episode that speaks for a cap. */
   readonly clean: number
+  /** How late places are free, and when a call was last answered under a cap. */
+  readonly late: Places.State
+  readonly answeredAt: number
   /** What timeouts tell. */
   readonly timeouts: Timeouts.State
   /** Calls in flight before timeouts last shrank the limit, and what is restored where it helped nothing. */
@@ -147,6 +157,8 @@ export const make = (
     cutAt: -Infinity,
     refused: [],
     clean: 0,
+    late: Places.initial,
+    answeredAt: -Infinity,
     timeouts: Timeouts.initial,
     cutFrom: 0,
     uncut: undefined,
@@ -162,19 +174,26 @@ export const capacity = (state: State, now: number): number =>
 
 /**
  * Reads the seconds until a probe above a learned cap may be sent; not at the heels of another call, or a limit of the
- * rate would refuse it, and pass for the cap.
+ * rate would refuse it, and pass for the cap; nor soon after an answer where places are free late.
  */
 const probeIn = (state: State, now: number): number =>
   state.kind === "cap" && state.aboveSeq < 0 && now >= state.probeAt
-    ? state.sentAt + state.answerSeconds / (2 * state.limit) - now
+    ? Math.max(
+      state.sentAt + state.answerSeconds / (2 * state.limit),
+      Math.min(state.answeredAt + defaults.probeHolds * state.late.hold, state.probeAt + defaults.probePatience)
+    ) - now
     : Infinity
 
 /** Reads the seconds until one more than `count` may be in flight, where time alone brings it. */
-export const wait = (state: State, count: number, now: number): number =>
-  count < capacity(state, now) ? 0 : count === state.limit && count < state.max ? probeIn(state, now) : Infinity
+export const wait = (state: State, count: number, now: number): number => {
+  const held = Places.held(state.late, now)
+  if (held > 0) return count + held < Math.min(state.max, state.limit) ? 0 : Places.wait(state.late, now)
+  return count < capacity(state, now) ? 0 : count === state.limit && count < state.max ? probeIn(state, now) : Infinity
+}
 
 /** Notes a call that is sent as the `count`-th in flight. */
-export const send = (before: State, seq: number, count: number, now: number): State => {
+export const send = (earlier: State, seq: number, count: number, now: number): State => {
+  const before = isTaken(earlier) ? { ...earlier, late: Places.take(earlier.late, now)[1] } : earlier
   const state = count > before.most ? { ...before, most: count, mostAt: now, mostSeq: seq } : before
   if (state.kind === "cap") {
     const above = state.aboveSeq < 0 && count > state.limit
@@ -185,6 +204,11 @@ export const send = (before: State, seq: number, count: number, now: number): St
     ? { ...state, aboveAt: now, aboveSeq: seq }
     : state
 }
+
+const isTaken = ({ late }: State): boolean => late.places.length > 0
+
+/** Reads the place that the next call takes, where one was answered of late and places are free late. */
+export const place = (state: State, now: number): Places.Place | undefined => Places.take(state.late, now)[0]
 
 const silence = (state: State): number => Silence.seconds(state.refusalSeconds)
 
@@ -210,12 +234,20 @@ const raised = (state: State, now: number): State =>
 export const advance = (state: State, now: number): State =>
   state.aboveSeq >= 0 && now > state.aboveAt + silence(state) ? raised(state, now) : state
 
-/** Learns from the success of a call that was sent at `at`. */
-export const succeed = (before: State, seq: number, at: number, now: number): State => {
-  const took = now - at
-  const answerSeconds = before.answerSeconds === 0 ? took : before.answerSeconds * 0.9 + took * 0.1
-  const timeouts = Timeouts.answer(before.timeouts, took)
-  const known = before.kind === "cap" ? { ...before, timeouts, answerSeconds } : { ...before, timeouts }
+/** Learns from the success of a call that was sent at `at`, and took a place that was answered of late. */
+export const succeed = (before: State, seq: number, at: number, now: number, took?: Places.Place): State => {
+  const seconds = now - at
+  const answerSeconds = before.answerSeconds === 0 ? seconds : before.answerSeconds * 0.9 + seconds * 0.1
+  const timeouts = Timeouts.answer(before.timeouts, seconds)
+  const known = before.kind === "cap"
+    ? {
+      ...before,
+      timeouts,
+      answerSeconds,
+      late: Places.answer(before.late, took, at, answerSeconds, now),
+      answeredAt: now
+    }
+    : { ...before, timeouts }
   const state = known.acquitted && known.uncut !== undefined
     ? { ...known, ...known.uncut, uncut: undefined, acquitted: false }
     : known
@@ -257,18 +289,56 @@ export type About = "concurrency" | "requests" | "nothing"
 /** Says what a refusal was about. */
 export type Verdict = "in-flight" | "rate"
 
+interface Attempt {
+  readonly seq: number
+  readonly at: number
+  readonly count: number
+  /** The place that it took. */
+  readonly place?: Places.Place | undefined
+}
+
 /** Learns from a refusal of the `count`-th call in flight, and says whether it was about the calls in flight. */
 export const refuse = (
   before: State,
-  attempt: { readonly seq: number; readonly at: number; readonly count: number },
+  attempt: Attempt,
   about: About,
   now: number
 ): [Verdict, State] => {
   const named = about === "concurrency"
-  const own = noted(ended(before, attempt.seq), attempt, now)
+  const noting = noted(ended(before, attempt.seq), attempt, now)
+  const sure = named && attempt.at > before.cutAt && bore(noting, attempt, now)
+  const tookLate = named ? lateOf(before, attempt) : undefined
+  const [isLate, late] = tookLate === undefined
+    ? [false, before.late]
+    : Places.refuse(before.late, tookLate, { at: attempt.at, limit: before.limit, sure }, before.answerSeconds, now)
+  const own = { ...noting, late }
+  if (isLate) {
+    const first = !Places.isKnown(before.late)
+    return ["in-flight", {
+      ...own,
+      most: sure ? 0 : own.most,
+      clean: 0,
+      cutAt: sure || first ? now : own.cutAt,
+      // before this was known places that were not free yet made the cap look lower
+      probeAt: first ? Math.min(own.probeAt, now + defaults.probeSoon) : own.probeAt
+    }]
+  }
+  return refused(before, own, attempt, about, sure, now)
+}
+
+/** Learns from a refusal that no late place explains; `sure` where as many were admitted before. */
+const refused = (
+  before: State,
+  own: State,
+  attempt: Attempt,
+  about: About,
+  sure: boolean,
+  now: number
+): [Verdict, State] => {
+  const named = about === "concurrency"
   const fresh = named && attempt.at > before.cutAt
   // it comes at random, or the cap has fallen: then the next one is believed
-  if (fresh && bore(own, attempt, now)) {
+  if (sure) {
     const doubts = Math.min(defaults.doubtsMost, own.doubts + 1)
     const probeAt = Math.min(own.probeAt, now + defaults.probeSoon)
     return ["in-flight", { ...own, most: 0, doubts, cutAt: now, probeAt, probeEvery: defaults.probeSeconds }]
@@ -303,6 +373,18 @@ export const refuse = (
     : ["rate", { ...cut, episodes: state.episodes + 1 }]
 }
 
+/** Reads the place of a refused attempt that may not have been free yet. */
+const lateOf = (state: State, attempt: Attempt): Places.Place | undefined => {
+  const { aboveSeq, answeredAt, kind, late, limit, raisedFrom } = state
+  if (kind !== "cap" || attempt.count > limit || attempt.seq === aboveSeq) return undefined
+  const known = Places.isKnown(late)
+  if (known && attempt.at > late.since) return attempt.place
+  // a cap that was just raised is more likely to be too high
+  return attempt.at - answeredAt < defaults.recent && (known || raisedFrom < 0)
+    ? { at: Math.min(attempt.at, answeredAt), tried: -1, readyAt: 0 }
+    : undefined
+}
+
 /** Notes a refusal, and forgets those that no attempt under way can have met. */
 const noted = (state: State, { seq }: { readonly seq: number }, now: number): State => {
   const since = now - silence(state)
@@ -332,6 +414,7 @@ const learned = (state: State, limit: number, now: number): State => {
     uncut: undefined,
     acquitted: false,
     doubts: 0,
+    late: { ...Places.initial, misfit: state.late.misfit },
     raisedFrom: -1,
     aboveAt: -1,
     aboveSeq: -1,

@@ -212,6 +212,7 @@ export const admit = (
     estimated,
     count,
     awaited: awaited ? overdue.head : -1,
+    place: InFlight.place(state.inFlight, now),
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }
@@ -357,7 +358,7 @@ const succeeded = (
     : Budget.used(Budget.learned(before, ticket, sample.tokens, now), ticket, sample.tokens, now)
   const heard = isHeard(before, ticket)
   const outage = heard ? Outage.heard(returned.outage, now) : Outage.succeed(returned.outage, ticket.at, now)
-  const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, ticket.at, now)
+  const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, ticket.at, now, ticket.place)
   const hintless = ticket.at > returned.pausedUntil ? 0 : returned.hintless
   const decisions: Array<Decision> = []
   let { requestMirror, requests, tokenMirror, tokens, tokensPaced } = returned

@@ -8,6 +8,7 @@ import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
+import type * as Places from "./LanePlaces.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Overdue from "./LaneOverdue.ts"
 import * as Spacing from "./LaneSpacing.ts"
@@ -181,6 +182,8 @@ export interface Ticket {
   readonly count: number
   /** Its number among the first attempts of calls, whose answers are awaited; -1 for a later one. */
   readonly awaited: number
+  /** The place that it took, where that was answered of late, and places are free late. */
+  readonly place: Places.Place | undefined
   /** Units sent before it. */
   readonly requestsBefore: number
   readonly tokensBefore: number
