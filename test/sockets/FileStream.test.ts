@@ -1,4 +1,4 @@
-import { NodeFileSystem } from "@effect/platform-node"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Redacted, Schedule, Stream } from "effect"
 import { Together, UndiciHttpClient } from "effect-together"

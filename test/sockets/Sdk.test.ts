@@ -1,7 +1,7 @@
 /**
  * The official SDKs against the emulator, over a real socket: what they send is understood, what they read is right.
  */
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { describe, expect, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
