@@ -1,4 +1,4 @@
-import { NodeFileSystem } from "@effect/platform-node"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -412,7 +412,7 @@ describe("LedgerFile", () => {
       return opened(watched, (call, path) =>
         Effect.gen(function*() {
           const fs = yield* FileSystem.FileSystem
-          for (let id = 1; id <= 30; id++) {
+          for (let id = 1; id <= 16; id++) {
             yield* call(id)
             acknowledged = id
           }

@@ -116,7 +116,7 @@ describe("JobFiles", () => {
         for (let cut = 0; cut <= journal.length; cut++) {
           // at every byte of a stride, and wherever a line begins or ends
           const near = journal.subarray(Math.max(0, cut - 1), cut + 1).includes(10)
-          if (!near && cut % 37 !== 0 && process.env["STEPS"] !== "all") continue
+          if (!near && cut % 74 !== 0 && process.env["STEPS"] !== "all") continue
           for (const order of ["completion", "input"] as const) {
             const crashed = yield* setup(prompts(6))
             yield* crashed.fs.writeFile("in.results.jsonl.journal", journal.subarray(0, cut))

@@ -1,4 +1,4 @@
-import { NodeFileSystem } from "@effect/platform-node"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, FileSystem, Layer, Redacted, Schedule, Schema, Stream } from "effect"
@@ -274,7 +274,7 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
         () => Effect.sync(() => process.off("unhandledRejection", note))
       )
       const baseUrl = yield* deaf
-      const content = new Blob([new Uint8Array(48 * 1024 * 1024)])
+      const content = new Blob([new Uint8Array(12 * 1024 * 1024)])
       const upload = withTogether(({ files }) => files.upload({ content, name: "a.jsonl", purpose: "fine-tune" }))
       for (const after of [1, 5, 20, 60, 150]) {
         const result = yield* Effect.timeoutOption(Effect.exit(upload), after).pipe(client(baseUrl))

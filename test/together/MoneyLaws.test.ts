@@ -327,7 +327,7 @@ describe("Together", () => {
           VirtualClock.run(Effect.scoped(holds(program))),
           ({ exit }) => expect(Exit.isFailure(exit) ? String(exit.cause) : "holds").toBe("holds")
         ),
-      { timeout: 60_000, arbitrary: { runs: 60 } }
+      { timeout: 60_000, arbitrary: { runs: 25 } }
     )
   })
 })

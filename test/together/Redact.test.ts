@@ -252,9 +252,9 @@ describe("redact", () => {
   it("keeps of a long prompt what may be quoted, and takes the same out by that as by all of it", () => {
     let state = 5
     const draw = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0)
-    const picture = Array.from({ length: 80_000 }, () => draw().toString(36)).join("")
+    const picture = Array.from({ length: 34_000 }, () => draw().toString(36)).join("")
     const most = 65_536
-    const places = [0, 9, most - 12, most - 1, most, most + 22, 2 * most - 40, 5 * most, picture.length - 50]
+    const places = [0, 9, most - 12, most - 1, most, most + 22, 2 * most - 40, 3 * most, picture.length - 50]
     for (const at of places) {
       const body = `bad: ...${picture.slice(at, at + 50)}, not a picture; ...${picture.slice(at + 3, at + 18)}...`
       const secrets = narrowed([body], { prompts: [picture] })
@@ -291,7 +291,7 @@ describe("redact", () => {
     const prompt = "患者はカール・マイヤーさんで、この手紙は彼の病気について書かれたものです"
     const escaped = [...new TextEncoder().encode(prompt)].map((byte) => `\\\\x${byte.toString(16)}`).join("")
     const filler = "x".repeat(7500)
-    for (let read = 1; read <= 450; read += 45) {
+    for (let read = 1; read <= 450; read += 90) {
       const text = `${filler}${" ".repeat(500 - read)}${escaped}`
       expect(redact(text, { prompts: [filler, prompt] })).not.toContain("\\x")
     }
