@@ -21,7 +21,7 @@ export default defineConfig({
       "--max-semi-space-size=64"
     ],
     // the command is started as a process many times: bundled once, compiled once
-    globalSetup: ["test/cli/bundled.ts"],
+    globalSetup: ["test/compiled.ts", "test/cli/bundled.ts"],
     env: { NODE_COMPILE_CACHE: path("node_modules/.cache/node") },
     // .ci/run counts what passed from this file; the gate's own run keeps out of its way
     ...(process.env["CI"] === undefined || process.argv.includes("--coverage")

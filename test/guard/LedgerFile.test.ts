@@ -412,7 +412,7 @@ describe("LedgerFile", () => {
       return opened(watched, (call, path) =>
         Effect.gen(function*() {
           const fs = yield* FileSystem.FileSystem
-          for (let id = 1; id <= 16; id++) {
+          for (let id = 1; id <= 30; id++) {
             yield* call(id)
             acknowledged = id
           }
