@@ -240,6 +240,11 @@ const cases: ReadonlyArray<Case> = [
       atOnce: 2000
     }
   ]),
+  ...[10, 30, 60].map((hint) => ({
+    name: `tokens: each refusal asks for ${hint} s, 2,000 at once`,
+    provider: tokens(0, 1, 0, hint),
+    atOnce: 2000
+  })),
   { name: "neighbour, hints, 2,000 at once", provider: neighbour(true), atOnce: 2000 },
   { name: "cold for 3 s, 2,000 at once", provider: cold(3), atOnce: 2000 },
   { name: "cold for 2 s, 8 each second", provider: cold(2), eachSecond: 8, seconds: 120 },

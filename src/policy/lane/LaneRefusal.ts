@@ -178,7 +178,7 @@ const mirrored = (
     }
     return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
-  const before = mirror ?? opened(state, of, ticket, cost)
+  const before = BucketMirror.asks(mirror ?? opened(state, of, ticket, cost), asked)
   const guessed = BucketMirror.rate(before)
   // a guess, which the limit may lie above, and no rate that was refused
   const bounds = BucketBounds.refuse(rate.bounds, ticket.at, cost, guessed, false, defaults.boundsMost * guessed)
@@ -192,12 +192,12 @@ const mirrored = (
   const [reason, next] = mirror === undefined
     ? ["start-refused" as const, before]
     : BucketMirror.refuse(
-      mirror,
+      before,
       ticket.seq,
       cost,
       Marks.stretches(state.marks, of, admitted[of], ticket.at),
       lowestOf(state, of),
-      of === "requests" ? highestOf(bounds) : Infinity
+      of === "requests" || BucketMirror.isDear(before) ? highestOf(bounds) : Infinity
     )
   // a refusal never raises a rate, whatever the guesses make of it
   const to = Math.min(rate.rate, Math.max(lowestOf(state, of), Budget.rateFound(windows, next)))

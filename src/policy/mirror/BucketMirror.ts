@@ -30,7 +30,9 @@ import * as Guesses from "./BucketGuesses.ts"
 import { defaults, type Pending, type Reason, type State } from "./BucketMirrorState.ts"
 import * as Return from "./BucketReturn.ts"
 import * as Succession from "./BucketSuccession.ts"
+import * as Pause from "../rate/Pause.ts"
 import * as SlidingCount from "./SlidingCount.ts"
+import * as Use from "../rate/Use.ts"
 
 export { around, defaults, make, type Reason, type State } from "./BucketMirrorState.ts"
 
@@ -60,11 +62,32 @@ const both = (state: State, move: (one: State) => State): State => {
 export const blurred = (state: State, units: number): State =>
   both(state, (one) => units === one.blur ? one : { ...one, blur: units })
 
+/** Notes for how many seconds the provider asked to wait. */
+export const asks = (state: State, asked: number): State => both(state, (one) => ({ ...one, asked }))
+
+/** Reads the calls that a refusal costs: those that the limit would have admitted in a pause once its bucket is full. */
+const price = ({ asked, guesses, mean }: State): number => {
+  if (asked <= Use.defaults.restSeconds) return 0
+  const filling = Math.max(Use.patience(mean, guesses.rate), Guesses.depth(guesses).seconds)
+  return Math.max(0, asked - filling) * guesses.rate / mean
+}
+
+/** Says whether a refusal costs many calls. */
+export const isDear = (state: State): boolean => price(state) >= defaults.dear
+
+/** Reads the calls by which a probe earns its refusal: what it may find is how far the guesses lie apart. */
+const earning = (state: State): number => {
+  const { gainLeast, gainMost } = Pause.defaults
+  const gain = state.eager > 0 ? gainMost : Math.min(gainMost, Math.max(gainLeast, state.guesses.spread))
+  return price(state) / gain
+}
+
 const paced = (state: State, now: number): Partial<State> => {
   if (state.probing >= 0) return { probing: state.probing + 1 }
   const calm = state.calm + 1
   const slow = state.eager > 0 && calm >= defaults.eagerLeast && now - state.calmAt >= defaults.eagerSeconds
-  return calm >= state.interval || slow ? { probing: 0, calm: 0, before: rate(state) } : { calm }
+  const due = (calm >= state.interval || slow) && calm >= earning(state)
+  return due ? { probing: 0, calm: 0, before: rate(state) } : { calm }
 }
 
 /** Notes that attempt `seq` is sent; `held` says that it had to wait for this limit. */
@@ -361,7 +384,8 @@ export const wait = (state: State, cost: number, now: number): number => {
     const level = need > depth ? free + surplus[i]! : Math.min(depth, free)
     return level >= need ? 0 : Math.min((need - level) / rate, latest(need - levels[i]!))
   })
-  const bound = 1 - defaults.risk - defaults.riskUnknown * Math.min(1, spread / defaults.unknown)
+  const riskUnknown = defaults.riskUnknown / (1 + price(state) / defaults.dear)
+  const bound = 1 - defaults.risk - riskUnknown * Math.min(1, spread / defaults.unknown)
   const held = (by: number): boolean => {
     let weight = 0
     for (let i = 0; i < times.length; i++) if (times[i]! <= by) weight += weights[i]!

@@ -50,6 +50,11 @@ export const defaults = {
   /** Evidence, in nats, by which the other mirror must explain the refusals better to be believed; of one refusal at most. */
   doubt: 6,
   doubtOfOne: 4,
+  /**
+   * Calls that a refusal costs from which it is dear: what an unknown rate adds to the risk is half as much, and the rates
+   * that explain the refusals bound a limit of tokens too.
+   */
+  dear: 20,
   /** Calls that a bucket holds at least whose depth is known. */
   several: 2
 } as const
@@ -84,6 +89,8 @@ export interface State {
   readonly fellFrom: number
   /** Units by which what is under way may be counted wrongly. */
   readonly blur: number
+  /** Seconds for which the provider last asked to wait; 0 where it named none. */
+  readonly asked: number
   /** What held, and the way back to it. */
   readonly back: Return.State
   /** The same, were what fails taken the other way: from the first failure on. */
@@ -117,6 +124,7 @@ const begun = (
   inVain: 0,
   fellFrom: 0,
   blur: 0,
+  asked: 0,
   other: undefined,
   doubt: 0
 })

@@ -189,6 +189,29 @@ describe("BucketMirror", () => {
     expect(Mirror.send(next, 1, 400, false, 0).calm).toBe(0)
   })
 
+  it("takes fewer risks where a refusal asks for a minute, and probes only where what it may find pays for that", () => {
+    const free = Mirror.make(known, 0)
+    const dear = Mirror.asks(free, 60)
+    expect([Mirror.isDear(free), Mirror.isDear(Mirror.asks(free, 2)), Mirror.isDear(dear)]).toEqual([
+      false,
+      false,
+      true
+    ])
+    const owing = (state: Mirror.State) => Mirror.wait(Mirror.send(state, 1, 400, true, 0), 400, 0)
+    expect(owing(dear)).toBeGreaterThan(owing(free))
+    const probesAfter = (state: Mirror.State): number => {
+      let next = state
+      let calls = 0
+      while (next.probing < 0 && calls < 5000) {
+        next = { ...Mirror.send(next, ++calls, 400, true, 0), pending: [] }
+      }
+      return calls
+    }
+    expect(probesAfter(free)).toBe(Mirror.defaults.firstProbe)
+    expect(probesAfter(dear)).toBeGreaterThan(500)
+    expect(probesAfter({ ...dear, eager: 1 })).toBeGreaterThan(500)
+  })
+
   it("probes eagerly after the limit moved: as often, and faster, until none is left", () => {
     const fallen = {
       ...Mirror.make(known, 0),
