@@ -207,6 +207,9 @@ export const send = (earlier: State, seq: number, count: number, now: number): S
 
 const isTaken = ({ late }: State): boolean => late.places.length > 0
 
+/** Counts the places that are held back: to the provider a call is in each of them. */
+export const held = (state: State, now: number): number => Places.held(state.late, now)
+
 /** Reads the place that the next call takes, where one was answered of late and places are free late. */
 export const place = (state: State, now: number): Places.Place | undefined => Places.take(state.late, now)[0]
 
@@ -293,8 +296,9 @@ interface Attempt {
   readonly seq: number
   readonly at: number
   readonly count: number
-  /** The place that it took. */
+  /** The place that it took, and how many were held back. */
   readonly place?: Places.Place | undefined
+  readonly held?: number | undefined
 }
 
 /** Learns from a refusal of the `count`-th call in flight, and says whether it was about the calls in flight. */
@@ -347,7 +351,9 @@ const refused = (
   // a call that was alone in flight and is not told that it was one too many exceeded no cap
   const alone = !named && attempt.count <= 1
   if (alone && attempt.at > state.cutAt) return ["rate", { ...state, cutAt: now, clean: 0, suspect: -1, episodes: 0 }]
-  const count = Math.max(1, attempt.count - 1 - (named ? inVain(before, attempt) : 0))
+  // to the provider there may be a call in each place that is held back
+  const taken = attempt.count + (attempt.held ?? 0)
+  const count = Math.max(1, taken - 1 - (named ? inVain(before, attempt) : 0))
   if (state.kind === "cap" && count >= state.limit) {
     const probeEvery = attempt.seq === before.aboveSeq
       ? Math.min(defaults.probeSecondsMax, state.probeEvery * 2)

@@ -213,6 +213,7 @@ export const admit = (
     count,
     awaited: awaited ? overdue.head : -1,
     place: InFlight.place(state.inFlight, now),
+    held: InFlight.held(state.inFlight, now),
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }

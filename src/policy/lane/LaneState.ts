@@ -184,6 +184,8 @@ export interface Ticket {
   readonly awaited: number
   /** The place that it took, where that was answered of late, and places are free late. */
   readonly place: Places.Place | undefined
+  /** How many places were held back then. */
+  readonly held: number
   /** Units sent before it. */
   readonly requestsBefore: number
   readonly tokensBefore: number

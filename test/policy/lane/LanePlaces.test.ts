@@ -156,7 +156,7 @@ describe("LanePlaces", () => {
 
 describe("LaneKernel, under a cap whose places are free late", () => {
   /** Sends calls through a lane to a provider; counts the attempts, and the seconds until the last answer. */
-  const run = (cap: (now: number) => number, delay: (n: number) => number, calls = 1000) => {
+  const run = (cap: (now: number) => number, delay: (n: number) => number, calls = 1000, chance = 0) => {
     const random = seeded(7)
     let state = Kernel.make()
     let [now, attempts, done] = [0, 0, 0]
@@ -172,7 +172,7 @@ describe("LaneKernel, under a cap whose places are free late", () => {
         waiting--
         attempts++
         busy = busy.filter((until) => until > now + 1e-9)
-        const admitted = busy.length < cap(now)
+        const admitted = busy.length < cap(now) && !(chance > 0 && random() < chance)
         const at = now + (admitted ? 1 + 2 * random() : 0.05)
         if (admitted) busy.push(at + delay(attempts))
         flights.push({
@@ -215,6 +215,12 @@ describe("LaneKernel, under a cap whose places are free late", () => {
     const punctual = run(() => 16, () => 0).seconds
     expect([some.wasted < 0.02, some.seconds < 1.2 * punctual]).toEqual([true, true])
     expect([differ.wasted < 0.02, differ.seconds < 1.1 * punctual]).toEqual([true, true])
+  })
+
+  it("takes places that are held back for taken: chance refuses in the name of a cap, which stays", () => {
+    const { seconds, wasted } = run(() => 64, () => 0, 2000, 0.05)
+    const punctual = run(() => 64, () => 0, 2000).seconds
+    expect([seconds < 1.5 * punctual, wasted < 0.08]).toEqual([true, true])
   })
 
   it("follows a cap that falls, and takes it for no delay", () => {
