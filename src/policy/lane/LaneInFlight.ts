@@ -292,7 +292,8 @@ export type About = "concurrency" | "requests" | "nothing"
 /** Says what a refusal was about. */
 export type Verdict = "in-flight" | "rate"
 
-interface Attempt {
+/** Holds what a refusal is judged by: the attempt's number, when it was sent, and as which of the calls in flight. */
+export interface Attempt {
   readonly seq: number
   readonly at: number
   readonly count: number
