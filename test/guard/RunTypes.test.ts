@@ -82,14 +82,13 @@ describe("Breaker.run", () => {
   })
 })
 
+const estimate = Price.exactly(1n)
+const costOf = ({ tokens }: { readonly tokens: number }) => Price.known(BigInt(tokens))
+
+type Refused = VendorError | TogetherError.BudgetExceededError | TogetherError.InsufficientCreditsError
+
 describe("Credits.run", () => {
-  type Paid = Effect.Effect<
-    Answer,
-    VendorError | TogetherError.BudgetExceededError | TogetherError.InsufficientCreditsError,
-    Credits.Credits
-  >
-  const estimate = Price.exactly(1n)
-  const costOf = ({ tokens }: { readonly tokens: number }) => Price.known(BigInt(tokens))
+  type Paid = Effect.Effect<Answer, Refused, Credits.Credits>
 
   it("keeps the types of the effect", () => {
     expectTypeOf(vendor.pipe(Credits.run({ estimate, cost: costOf }))).toEqualTypeOf<Paid>()
@@ -101,13 +100,7 @@ describe("Credits.run", () => {
 })
 
 describe("Credits.stream", () => {
-  type Paid = Stream.Stream<
-    Answer,
-    VendorError | TogetherError.BudgetExceededError | TogetherError.InsufficientCreditsError,
-    Credits.Credits
-  >
-  const estimate = Price.exactly(1n)
-  const costOf = ({ tokens }: { readonly tokens: number }) => Price.known(BigInt(tokens))
+  type Paid = Stream.Stream<Answer, Refused, Credits.Credits>
   const answers = Stream.fromEffect(vendor)
 
   it("keeps the types of the stream", () => {

@@ -205,6 +205,7 @@ export const admit = (
   const seq = state.next
   const count = state.count + 1
   const overdue = awaited ? Overdue.send(state.overdue, count, usualOf(state), now) : state.overdue
+  const [taken, inFlight] = InFlight.take(state.inFlight, now)
   const ticket: Ticket = {
     seq,
     at: now,
@@ -212,8 +213,7 @@ export const admit = (
     estimated,
     count,
     awaited: awaited ? overdue.head : -1,
-    place: InFlight.place(state.inFlight, now),
-    held: InFlight.held(state.inFlight, now),
+    ...taken,
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }
@@ -229,7 +229,7 @@ export const admit = (
     }),
     resumed: true,
     resumedWith: state.resumed ? state.resumedWith : seq,
-    inFlight: InFlight.send(state.inFlight, seq, count, now),
+    inFlight: InFlight.send(inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
     overdue,
     count,

@@ -8,7 +8,6 @@ import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
-import type * as Places from "./LanePlaces.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Overdue from "./LaneOverdue.ts"
 import * as Spacing from "./LaneSpacing.ts"
@@ -172,7 +171,7 @@ export interface State {
 }
 
 /** Holds what an attempt took, to give it back. */
-export interface Ticket {
+export interface Ticket extends InFlight.Taken {
   readonly seq: number
   readonly at: number
   /** Tokens that it was charged, and its estimate. */
@@ -182,10 +181,6 @@ export interface Ticket {
   readonly count: number
   /** Its number among the first attempts of calls, whose answers are awaited; -1 for a later one. */
   readonly awaited: number
-  /** The place that it took, where that was answered of late, and places are free late. */
-  readonly place: Places.Place | undefined
-  /** How many places were held back then. */
-  readonly held: number
   /** Units sent before it. */
   readonly requestsBefore: number
   readonly tokensBefore: number

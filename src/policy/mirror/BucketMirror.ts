@@ -76,11 +76,7 @@ const price = ({ asked, guesses, mean }: State): number => {
 export const isDear = (state: State): boolean => price(state) >= defaults.dear
 
 /** Reads the calls by which a probe earns its refusal: what it may find is how far the guesses lie apart. */
-const earning = (state: State): number => {
-  const { gainLeast, gainMost } = Pause.defaults
-  const gain = state.eager > 0 ? gainMost : Math.min(gainMost, Math.max(gainLeast, state.guesses.spread))
-  return price(state) / gain
-}
+const earning = (state: State): number => Pause.earned(price(state), state.eager > 0 ? Infinity : state.guesses.spread)
 
 const paced = (state: State, now: number): Partial<State> => {
   if (state.probing >= 0) return { probing: state.probing + 1 }

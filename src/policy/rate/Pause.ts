@@ -43,8 +43,9 @@ export const lostSeconds = (state: State): number => {
 export const lostAttempts = (state: State): number =>
   state.traffic.mean > 0 ? lostSeconds(state) * believed(state) / state.traffic.mean : 0
 
+/** Reads the attempts by which a probe earns a refusal that costs so many, if it raises the limit by a share of it. */
+export const earned = (lost: number, gain: number): number =>
+  lost / Math.min(defaults.gainMost, Math.max(defaults.gainLeast, gain))
+
 /** Reads the attempts by which a probe earns its refusal, if it raises the limit half-way to what was refused. */
-export const earning = (state: State): number => {
-  const gain = (state.bad / state.limit - 1) / 2
-  return lostAttempts(state) / Math.min(defaults.gainMost, Math.max(defaults.gainLeast, gain))
-}
+export const earning = (state: State): number => earned(lostAttempts(state), (state.bad / state.limit - 1) / 2)
